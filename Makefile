@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Build, test and install libshmcache; `make help` lists the targets.
+#
+# Sources are found by their place, so a new file needs no change here:
+#
+#   shm/*.c                  libshm.a, the mechanism below the cache (internal)
+#   libshmcache/*.c          with shm/: libshmcache.so.0 and libshmcache.a
+#   tools/shmcache*.c        one tool each; the folder's other files go into all
+#   demo/, bench/*_bench.c   the same for the demo's and the bench programs
+#   tests/unit/shm_*_test.c  cmocka, linked with libshm.a alone: a call from
+#                            shm/ up into the cache fails to link
+#   tests/unit/*_test.c      cmocka, linked with libshmcache.a
+#   tests/multi, crash, stress, regress/*_test.c
+#                            one program each if it has a main(); the
+#                            folder's other files and tests/support/ go into
+#                            all of them
+#
+# Everything but shm/, libshmcache/ and tests/unit/ is compiled against the
+# public headers alone: they are staged in $(BUILD)/include, and beside them
+# stand links to the folders that may be included by their own files.
+
+VERSION   := $(shell cat VERSION)
+SO_MAJOR  := 0
+BUILD     ?= build$(if $(SAN),-$(SAN))
+PREFIX    ?= /usr/local
+LIBDIR    ?= $(PREFIX)/lib
+BINDIR    ?= $(PREFIX)/bin
+INCDIR    ?= $(PREFIX)/include
+MANDIR    ?= $(PREFIX)/share/man
+OPT       ?= -O2 -g
+ifeq ($(origin CC),default)
+CC        := gcc
+endif
+ifeq ($(origin AR),default)
+AR        := ar
+endif
+
+ifeq ($(V),1)
+Q         :=
+say       = @:
+else
+Q         := @
+say       = @printf '  %-8s %s\n' "$(1)" "$(2)"
+endif
+
+# --- flags -----------------------------------------------------------------
+
+WARNINGS  := -Wall -Wextra -Wshadow -Wundef -Wpointer-arith -Wcast-align \
+	     -Wcast-qual -Wwrite-strings -Wstrict-prototypes \
+	     -Wmissing-prototypes -Wvla -Wformat=2 $(if $(WERROR),-Werror)
+
+ifeq ($(SAN),)
+SAN_FLAGS :=
+else ifeq ($(SAN),address)
+SAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
+	     -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+SAN_FLAGS := -fsanitize=thread -DSHM_TSAN -fno-omit-frame-pointer
+else
+$(error SAN=$(SAN) is unknown: use SAN=address or SAN=thread)
+endif
+
+# pkg-config is asked when the first recipe needs it, not when make starts: the
+# set-up may have to install it before.
+once = $(eval $(1) := $(shell pkg-config $(2)))$($(1))
+LIB_CFLAGS   = $(call once,LIB_CFLAGS,--cflags liburcu-bp ck)
+LIB_LIBS     = $(call once,LIB_LIBS,--libs liburcu-bp ck)
+TOOL_CFLAGS  = $(call once,TOOL_CFLAGS,--cflags popt jansson)
+TOOL_LIBS    = $(call once,TOOL_LIBS,--libs popt jansson)
+DEMO_CFLAGS  = $(call once,DEMO_CFLAGS,--cflags sqlite3 liblzma)
+DEMO_LIBS    = $(call once,DEMO_LIBS,--libs sqlite3 liblzma)
+UNIT_CFLAGS  = $(call once,UNIT_CFLAGS,--cflags cmocka)
+UNIT_LIBS    = $(call once,UNIT_LIBS,--libs cmocka)
+
+# _GNU_SOURCE is empty, as files that define it themselves do.  _LGPL_SOURCE
+# inlines liburcu's read lock; sanitized builds call it instead, for liburcu
+# 0.13 aligns its readers to 32 bytes where it told the compiler 128.
+ALL_CFLAGS   = -std=gnu11 $(OPT) $(WARNINGS) $(SAN_FLAGS) -pthread \
+	       -D_GNU_SOURCE= $(if $(SAN),,-D_LGPL_SOURCE) \
+	       -DSHMCACHE_VERSION='"$(VERSION)"' $(CPPFLAGS) $(CFLAGS)
+ALL_LDFLAGS  = -pthread $(SAN_FLAGS) -Wl,-z,relro -Wl,-z,now \
+	       -Wl,--as-needed $(LDFLAGS)
+
+STAGED       := $(BUILD)/include
+PUBLIC       := $(BUILD)/public
+OBJ          := $(BUILD)/obj
+INTERNAL_INC := -I. -I$(STAGED)
+PUBLIC_INC   := -I$(STAGED) -I$(PUBLIC)
+
+# --- what there is ----------------------------------------------------------
+
+objects      = $(patsubst %.c,$(OBJ)/%.o,$(1))
+programs     = $(patsubst %.c,$(BUILD)/%,$(1))
+with_main    = $(if $(1),$(shell grep -l '^main\b' $(1)))
+
+SHM_SRCS     := $(wildcard shm/*.c)
+LIB_SRCS     := $(wildcard libshmcache/*.c)
+TOOL_MAINS   := $(wildcard tools/shmcache.c tools/shmcache-*.c)
+TOOL_SHARED  := $(filter-out $(TOOL_MAINS),$(wildcard tools/*.c))
+DEMO_SRCS    := $(wildcard demo/*.c)
+DEMO_MAINS   := $(call with_main,$(DEMO_SRCS))
+DEMO_SHARED  := $(filter-out $(DEMO_MAINS),$(DEMO_SRCS))
+BENCH_MAINS  := $(wildcard bench/*_bench.c)
+BENCH_SHARED := $(filter-out $(BENCH_MAINS),$(wildcard bench/*.c))
+UNIT_MAINS   := $(call with_main,$(wildcard tests/unit/*_test.c))
+UNIT_SHARED  := $(filter-out $(UNIT_MAINS),$(wildcard tests/unit/*.c))
+SUPPORT_SRCS := $(wildcard tests/support/*.c)
+
+UNIT_SHM     := $(filter tests/unit/shm_%,$(UNIT_MAINS))
+UNIT_LIB     := $(filter-out $(UNIT_SHM),$(UNIT_MAINS))
+
+# Folders whose *_test.c and *_test.sh are programs of their own.
+FOLDERS      := multi crash stress regress
+folder_mains = $(call with_main,$(wildcard tests/$(1)/*_test.c))
+folder_rest  = $(filter-out $(call folder_mains,$(1)),$(wildcard tests/$(1)/*.c))
+FOLDER_MAINS := $(foreach f,$(FOLDERS),$(call folder_mains,$f))
+FOLDER_REST  := $(foreach f,$(FOLDERS),$(call folder_rest,$f))
+
+tests_of     = $(call programs,$(call folder_mains,$(1))) \
+	       $(wildcard tests/$(1)/*_test.sh)
+
+LIB_A        := $(BUILD)/libshmcache.a
+SHM_A        := $(BUILD)/libshm.a
+SUPPORT_A    := $(BUILD)/tests/libsupport.a
+SO_NAME      := libshmcache.so.$(SO_MAJOR)
+SO           := $(BUILD)/libshmcache.so.$(VERSION)
+TOOLS        := $(call programs,$(TOOL_MAINS))
+DEMOS        := $(call programs,$(DEMO_MAINS))
+BENCHES      := $(call programs,$(BENCH_MAINS))
+UNITS        := $(call programs,$(UNIT_MAINS))
+TESTS        := $(UNITS) $(call programs,$(FOLDER_MAINS))
+MAN_PAGES    := $(wildcard $(foreach s,1 3 5 7 8,docs/man/*.$s))
+
+HEADERS      := $(STAGED)/shmcache.h $(STAGED)/shmcache_admin.h \
+		$(STAGED)/shmcache_stats.def
+EXPORTS      := $(BUILD)/exports.h
+VIEWS        := $(patsubst %,$(PUBLIC)/%,$(wildcard tools demo bench tests))
+
+ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
+		$(TOOL_SHARED) $(DEMO_SRCS) $(BENCH_MAINS) $(BENCH_SHARED) \
+		$(UNIT_MAINS) $(UNIT_SHARED) $(SUPPORT_SRCS) $(FOLDER_MAINS) \
+		$(FOLDER_REST))
+
+# --- targets ----------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all lib tools tests benches demo demos check stress bench install \
+	uninstall clean help setup format check-format check-layers check-man \
+	check-symbols check-install check-models tidy FORCE \
+	$(FOLDERS:%=check-%) check-unit check-threads check-memory
+
+all: lib tools
+lib: $(LIB_A) $(SO) $(BUILD)/$(SO_NAME) $(BUILD)/libshmcache.so $(HEADERS) \
+	$(BUILD)/shmcache.pc
+tools: $(TOOLS)
+tests: $(TESTS)
+benches: $(BENCHES)
+demos: all $(DEMOS)
+
+help:
+	@printf '%s\n' \
+	  'make                  the library and its tools, in build/' \
+	  'make demo             build the demo and run it' \
+	  'make check            build and run every test' \
+	  'make check-unit       one part of it; also -multi, -crash, -regress,' \
+	  '                      -models, -layers, -man, -symbols, -format' \
+	  'make check-threads    the tests that stay in one process, for SAN=thread' \
+	  'make check-memory     the tests worth a run with SAN=address' \
+	  'make check-install    install to a scratch folder and use it from there' \
+	  'make stress           the long tests' \
+	  'make bench            the benchmarks' \
+	  'make install          to DESTDIR/PREFIX (/usr/local); uninstall' \
+	  'make format, tidy     apply clang-format, run clang-tidy (14)' \
+	  'make clean' '' \
+	  'V=1 shows commands, CC=clang, OPT="-O0 -g", WERROR=1, BUILD=folder,' \
+	  'SAN=address or SAN=thread (each in a build folder of its own)'
+
+# What is missing is installed for `demo` and `check`, else only named.
+SETUP := $(if $(filter demo,$(MAKECMDGOALS)),demo) \
+	 $(if $(filter check,$(MAKECMDGOALS)),check)
+PROBE := build $(if $(filter demos,$(MAKECMDGOALS)),demo) \
+	 $(if $(filter tests check-unit check-threads \
+	   check-memory,$(MAKECMDGOALS)),tests)
+setup:
+	$(Q)CC='$(CC)' scripts/setup.sh \
+	  $(if $(strip $(SETUP)),$(SETUP),--probe $(PROBE))
+
+# Objects depend on the flags they were compiled with.
+$(BUILD)/flags: FORCE | setup
+	@mkdir -p $(@D)
+	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+$(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+
+$(STAGED)/shmcache_stats.def: libshmcache/stats.def
+	@mkdir -p $(@D)
+	@cp $< $@
+$(STAGED)/%.h: libshmcache/%.h
+	@mkdir -p $(@D)
+	@cp $< $@
+$(VIEWS): $(PUBLIC)/%:
+	@mkdir -p $(@D)
+	@ln -sfn '$(CURDIR)/$*' $@
+
+# The functions of the public headers are visible, all others hidden.
+$(EXPORTS): $(HEADERS)
+	@printf '%s\n' '#pragma GCC visibility push(default)' \
+	  '#include <shmcache.h>' '#include <shmcache_admin.h>' \
+	  '#pragma GCC visibility pop' >$@
+
+# --- compiling --------------------------------------------------------------
+
+# $(1): flags of the folder
+define compile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(1) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+endef
+
+$(ALL_OBJS): $(BUILD)/flags | setup $(HEADERS) $(EXPORTS) $(VIEWS)
+
+$(OBJ)/shm/%.o: shm/%.c
+	$(call compile,-fPIC -fvisibility=hidden -I. $(LIB_CFLAGS))
+$(OBJ)/libshmcache/%.o: libshmcache/%.c
+	$(call compile,-fPIC -fvisibility=hidden -include $(EXPORTS) \
+	  $(INTERNAL_INC) $(LIB_CFLAGS))
+$(OBJ)/tests/unit/%.o: tests/unit/%.c
+	$(call compile,$(INTERNAL_INC) $(LIB_CFLAGS) $(UNIT_CFLAGS))
+$(OBJ)/demo/%.o: demo/%.c
+	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS) $(DEMO_CFLAGS))
+$(OBJ)/%.o: %.c
+	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS))
+
+# --- linking ----------------------------------------------------------------
+
+define archive
+	$(call say,AR,$@)
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)$(AR) rcsD $@ $(filter %.o,$^)
+endef
+# $(1): libraries
+define link
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(filter %.o %.a,$^) $(1) -o $@
+endef
+
+$(SHM_A): $(call objects,$(SHM_SRCS))
+	$(archive)
+$(LIB_A): $(call objects,$(LIB_SRCS) $(SHM_SRCS))
+	$(archive)
+$(SUPPORT_A): $(call objects,$(SUPPORT_SRCS))
+	$(archive)
+
+# A process that unloads the library would leave threads whose destructors
+# point into it, hence nodelete.  Sanitized objects keep undefined symbols.
+$(SO): $(call objects,$(LIB_SRCS) $(SHM_SRCS)) libshmcache/libshmcache.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,$(SO_NAME) \
+	  -Wl,--version-script=libshmcache/libshmcache.map \
+	  -Wl,-z,nodelete $(if $(SAN),,-Wl,-z,defs) \
+	  $(filter %.o,$^) $(LIB_LIBS) -o $@
+$(BUILD)/$(SO_NAME) $(BUILD)/libshmcache.so: $(SO)
+	@ln -sfn $(notdir $(SO)) $@
+
+$(BUILD)/shmcache.pc: libshmcache/shmcache.pc.in VERSION FORCE
+	@mkdir -p $(@D)
+	@sed -e '/^#/d' -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+	  -e 's|@INCLUDEDIR@|$(INCDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+$(TOOLS): $(BUILD)/tools/%: $(OBJ)/tools/%.o \
+    $(call objects,$(TOOL_SHARED)) $(LIB_A)
+	$(call link,$(TOOL_LIBS) $(LIB_LIBS) -lm)
+$(DEMOS): $(BUILD)/demo/%: $(OBJ)/demo/%.o \
+    $(call objects,$(DEMO_SHARED)) $(LIB_A)
+	$(call link,$(TOOL_LIBS) $(DEMO_LIBS) $(LIB_LIBS) -lm)
+$(BENCHES): $(BUILD)/bench/%: $(OBJ)/bench/%.o \
+    $(call objects,$(BENCH_SHARED)) $(LIB_A)
+	$(call link,$(TOOL_LIBS) $(LIB_LIBS) -lm)
+$(call programs,$(UNIT_SHM)): $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o \
+    $(call objects,$(UNIT_SHARED)) $(SHM_A)
+	$(call link,$(UNIT_LIBS) $(LIB_LIBS))
+$(call programs,$(UNIT_LIB)): $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o \
+    $(call objects,$(UNIT_SHARED)) $(LIB_A)
+	$(call link,$(UNIT_LIBS) $(LIB_LIBS))
+
+define folder
+$(call programs,$(call folder_mains,$(1))): $(BUILD)/tests/$(1)/%: \
+    $(OBJ)/tests/$(1)/%.o $(call objects,$(call folder_rest,$(1))) \
+    $(SUPPORT_A) $(LIB_A)
+	$$(call link,$$(TOOL_LIBS) $$(LIB_LIBS) -lm)
+endef
+$(foreach f,$(FOLDERS),$(if $(call folder_mains,$f),$(eval $(call folder,$f))))
+
+-include $(ALL_OBJS:.o=.d)
+
+# --- testing ----------------------------------------------------------------
+
+RUN          = $(Q)SHMCACHE_BUILD='$(abspath $(BUILD))' CC='$(CC)' tests/run.sh
+check        = $(Q)$(1) || [ $$? = 77 ]
+STAGE_models = --check models $(if $(wildcard tests/models/run.sh),'tests/models/run.sh $(BUILD)/models')
+STAGE_rules  = --check rules scripts/check-layers.sh \
+	       $(wildcard docs/man/check.sh) 'scripts/check-symbols.sh $(SO)'
+
+check: all tests
+	$(RUN) --stage unit $(call tests_of,unit) \
+	  --stage multi $(call tests_of,multi) \
+	  --stage crash $(call tests_of,crash) \
+	  --stage regress $(call tests_of,regress) \
+	  $(STAGE_models) $(STAGE_rules)
+
+define one_stage
+check-$(1): all $(call tests_of,$(1))
+	$$(RUN) --stage $(1) $(call tests_of,$(1))
+endef
+$(foreach f,unit $(filter-out stress,$(FOLDERS)),$(eval $(call one_stage,$f)))
+# Those that stay in one process: ThreadSanitizer sees no other.
+THREADS := $(filter %_threads_test,$(TESTS))
+check-threads: all $(UNITS) $(THREADS)
+	$(RUN) --stage unit $(UNITS) --stage threads $(THREADS)
+# Those worth another run under AddressSanitizer.
+check-memory: all $(call tests_of,unit) $(call tests_of,multi)
+	$(RUN) --stage unit $(call tests_of,unit) \
+	  --stage multi $(call tests_of,multi)
+check-models:
+	$(RUN) $(STAGE_models)
+check-layers:
+	$(call check,scripts/check-layers.sh)
+check-man:
+	$(call check,docs/man/check.sh)
+check-symbols: lib
+	$(call check,scripts/check-symbols.sh $(SO))
+check-format:
+	$(call check,scripts/check-format.sh)
+check-install: all
+	$(Q)CC='$(CC)' scripts/check-install.sh $(BUILD)
+
+stress: all $(call tests_of,stress)
+	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress)
+bench: all $(BENCHES)
+	$(Q)set -e; for program in $(BENCHES); do \
+	  echo "== $$program"; $$program; \
+	done
+demo: all $(DEMOS)
+	$(Q)demo/run.sh $(BUILD)
+
+format:
+	$(Q)scripts/check-format.sh --apply
+tidy: $(HEADERS)
+	$(Q)clang-tidy-14 --quiet $(SHM_SRCS) $(LIB_SRCS) -- -std=gnu11 \
+	  $(INTERNAL_INC) -D_GNU_SOURCE= -D_LGPL_SOURCE \
+	  -DSHMCACHE_VERSION='"$(VERSION)"' $(LIB_CFLAGS)
+
+# --- installing -------------------------------------------------------------
+
+install: all
+	$(Q)install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(BINDIR) \
+	  $(DESTDIR)$(INCDIR)
+	$(Q)install -m 644 $(HEADERS) $(DESTDIR)$(INCDIR)
+	$(Q)install -m 644 $(LIB_A) $(DESTDIR)$(LIBDIR)
+	$(Q)install -m 755 $(SO) $(DESTDIR)$(LIBDIR)
+	$(Q)ln -sfn $(notdir $(SO)) $(DESTDIR)$(LIBDIR)/$(SO_NAME)
+	$(Q)ln -sfn $(SO_NAME) $(DESTDIR)$(LIBDIR)/libshmcache.so
+	$(Q)install -m 644 $(BUILD)/shmcache.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	$(if $(TOOLS),$(Q)install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR))
+	$(Q)set -e; for page in $(MAN_PAGES); do \
+	  install -D -m 644 $$page \
+	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
+	done
+
+uninstall:
+	$(Q)rm -f $(HEADERS:$(STAGED)/%=$(DESTDIR)$(INCDIR)/%) \
+	  $(DESTDIR)$(LIBDIR)/libshmcache.a \
+	  $(DESTDIR)$(LIBDIR)/$(notdir $(SO)) \
+	  $(DESTDIR)$(LIBDIR)/$(SO_NAME) $(DESTDIR)$(LIBDIR)/libshmcache.so \
+	  $(DESTDIR)$(LIBDIR)/pkgconfig/shmcache.pc \
+	  $(TOOLS:$(BUILD)/tools/%=$(DESTDIR)$(BINDIR)/%)
+	$(Q)for page in $(MAN_PAGES); do \
+	  rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
+	done
+
+clean:
+	rm -rf $(BUILD)
