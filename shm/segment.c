@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* segment.c - files of shared memory */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "shm/segment.h"
+
+#include "shm/atomic.h"
+#include "shm/error.h"
+#include "shm/peer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#if SHM_ATOMIC_BUILTINS
+uint64_t shm_tsan_fence_word;
+#endif
+
+/* Reserve this much at a time, so that a signal costs little repeated work. */
+#define RESERVE_CHUNK_BYTES (64ll << 20)
+
+static uint64_t attachments; /* ids given out */
+
+int
+shm_segment_path(const char *name, char path_out[SHM_PATH_MAX])
+{
+	size_t bytes = name == NULL ? 0 : strnlen(name, SHM_PATH_MAX);
+	bool absolute = bytes > 0 && name[0] == '/';
+
+	if (bytes == 0)
+		return shm_error_note(SHM_ENAME, "a cache needs a name");
+	if (bytes >= (absolute ? SHM_PATH_MAX : SHM_NAME_MAX + 1))
+		return shm_error_note(SHM_ENAME,
+		    "the name is longer than %u bytes",
+		    absolute ? SHM_PATH_MAX - 1 : SHM_NAME_MAX);
+	for (size_t i = 0; i < bytes; i++) {
+		unsigned char c = (unsigned char)name[i];
+
+		if (c < 0x20 || c == 0x7f)
+			return shm_error_note(SHM_ENAME,
+			    "the name has a control character at byte %zu", i);
+		if (c == '/' && !absolute)
+			return shm_error_note(SHM_ENAME,
+			    "'%.100s' has a slash: a path must be absolute",
+			    name);
+	}
+	if (absolute && name[bytes - 1] == '/')
+		return shm_error_note(
+		    SHM_ENAME, "'%.200s' names a directory", name);
+	(void)snprintf(path_out, SHM_PATH_MAX, "%s%s",
+	    absolute ? "" : "/dev/shm/shmcache.", name);
+	return 0;
+}
+
+static int
+check_file_system(int fd, const char *path)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) != 0)
+		return -errno;
+	if (fs.f_type != TMPFS_MAGIC)
+		return shm_error_note(SHM_EFILESYSTEM,
+		    "%.200s is not on a tmpfs; use a name, or a path under "
+		    "/dev/shm or /run",
+		    path);
+	return 0;
+}
+
+/* An unnamed file in the directory of `path`. */
+static int
+open_unnamed(const char *path)
+{
+	char directory[SHM_PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t bytes = slash == path ? 1 : (size_t)(slash - path);
+	int fd;
+
+	memcpy(directory, path, bytes);
+	directory[bytes] = '\0';
+	fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	if (errno == EISDIR || errno == EOPNOTSUPP || errno == EINVAL) {
+		int probe = open(directory, O_DIRECTORY | O_CLOEXEC);
+		int error = probe < 0 ? 0 : check_file_system(probe, path);
+
+		if (probe >= 0)
+			(void)close(probe);
+		return error != 0 ? error
+				  : shm_error_note(SHM_EKERNEL,
+					"the kernel has no O_TMPFILE in %.200s",
+					directory);
+	}
+	return shm_error_note(-errno, "cannot create a file in %.200s: %s",
+	    directory, strerrordesc_np(errno));
+}
+
+/* Reserve the memory now: a full tmpfs is an error here and no SIGBUS later. */
+static int
+reserve_memory(int fd, uint64_t bytes, const char *path)
+{
+	off_t done = 0;
+
+	while ((uint64_t)done < bytes) {
+		off_t chunk = (off_t)bytes - done;
+
+		if (chunk > RESERVE_CHUNK_BYTES)
+			chunk = RESERVE_CHUNK_BYTES;
+		if (fallocate(fd, 0, done, chunk) == 0)
+			done += chunk;
+		else if (errno != EINTR)
+			return shm_error_note(-errno,
+			    "cannot reserve %llu bytes for %.200s: %s",
+			    (unsigned long long)bytes, path,
+			    strerrordesc_np(errno));
+	}
+	return 0;
+}
+
+static int
+write_tables(int fd, const struct shm_geometry *g, uint64_t signature,
+    shm_segment_init *init, void *context)
+{
+	struct shm_header_shared *header = mmap(
+	    NULL, g->total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int error;
+
+	if (header == MAP_FAILED)
+		return -errno;
+	memcpy(header->magic, SHM_MAGIC, sizeof(header->magic));
+	header->version = SHM_VERSION;
+	header->header_bytes = SHM_HEADER_BYTES;
+	header->signature = shm_layout_signature(signature);
+	header->geometry = *g;
+	if (getrandom(&header->segment_id, sizeof(header->segment_id), 0) !=
+	    (ssize_t)sizeof(header->segment_id))
+		error = -EIO;
+	else
+		error = init == NULL ? 0 : init(context, header, g);
+	(void)munmap(header, g->total_bytes);
+	return error;
+}
+
+static int
+link_to_name(int fd, const char *path)
+{
+	char self[64];
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	if (errno == EEXIST)
+		return shm_error_note(SHM_EEXIST, "%.200s exists", path);
+	if (errno == ENOENT && access("/proc/self/fd", F_OK) != 0)
+		return shm_error_note(
+		    SHM_ENOPROC, "creating a cache needs /proc; mount it");
+	return shm_error_note(
+	    -errno, "cannot link %.200s: %s", path, strerrordesc_np(errno));
+}
+
+int
+shm_segment_create(const char *path, const struct shm_request *request,
+    uint64_t signature, mode_t mode, shm_segment_init *init, void *context)
+{
+	struct shm_geometry geometry;
+	int error = shm_geometry_init(&geometry, request);
+	int fd;
+
+	if (error != 0)
+		return error;
+	fd = open_unnamed(path);
+	if (fd < 0)
+		return fd;
+	error = check_file_system(fd, path);
+	if (error == 0)
+		error = reserve_memory(fd, geometry.total_bytes, path);
+	if (error == 0 && fchmod(fd, mode) != 0)
+		error = -errno;
+	if (error == 0)
+		error = write_tables(fd, &geometry, signature, init, context);
+	if (error == 0)
+		error = link_to_name(fd, path);
+	(void)close(fd);
+	return error;
+}
+
+static int
+open_error(int error, const char *path)
+{
+	switch (error) {
+	case ENOENT:
+		return shm_error_note(
+		    SHM_ENOSEGMENT, "%.200s does not exist", path);
+	case ELOOP:
+	case EISDIR:
+	case ENXIO:
+	case ENODEV:
+		return shm_error_note(
+		    SHM_EFILETYPE, "%.200s is not a regular file", path);
+	default:
+		return shm_error_note(-error, "cannot open %.200s: %s", path,
+		    strerrordesc_np(error));
+	}
+}
+
+/* Opens for reading and writing; never follows a link, never blocks. */
+static int
+open_file(const char *path, bool any_owner, struct stat *status)
+{
+	int fd =
+	    open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int error = 0;
+
+	if (fd < 0)
+		return open_error(errno, path);
+	if (fstat(fd, status) != 0)
+		error = -errno;
+	else if (!S_ISREG(status->st_mode))
+		error = open_error(ELOOP, path);
+	else if (!any_owner && status->st_uid != 0 &&
+		 status->st_uid != geteuid())
+		error = shm_error_note(SHM_EOWNER, "%.200s belongs to user %ju",
+		    path, (uintmax_t)status->st_uid);
+	else
+		error = check_file_system(fd, path);
+	if (error != 0)
+		(void)close(fd);
+	return error != 0 ? error : fd;
+}
+
+/* Checks the header; copies the geometry, which is then known to fit. */
+static int
+read_header(int fd, uint64_t file_bytes, uint64_t signature, const char *path,
+    struct shm_geometry *geometry)
+{
+	struct shm_header_shared header;
+	ssize_t got = pread(fd, &header, sizeof(header), 0);
+
+	if (got < (ssize_t)offsetof(struct shm_header_shared, segment_id) ||
+	    memcmp(header.magic, SHM_MAGIC, sizeof(header.magic)) != 0)
+		return shm_error_note(
+		    SHM_ENOTSEGMENT, "%.200s is not a cache", path);
+	if (header.version != SHM_VERSION)
+		return shm_error_note(SHM_EVERSION,
+		    "%.200s has layout version %u, this library has %u; remove "
+		    "it, or use the library that made it",
+		    path, header.version, SHM_VERSION);
+	if (header.signature != shm_layout_signature(signature))
+		return shm_error_note(SHM_ELAYOUT,
+		    "%.200s was made by another build of the library, with "
+		    "another layout",
+		    path);
+	if (got < (ssize_t)sizeof(header) ||
+	    header.header_bytes != SHM_HEADER_BYTES ||
+	    shm_geometry_init(geometry, &header.geometry.request) != 0 ||
+	    memcmp(geometry, &header.geometry, sizeof(*geometry)) != 0)
+		return shm_error_note(
+		    SHM_ECORRUPT, "%.200s has a damaged header", path);
+	if (file_bytes < geometry->total_bytes)
+		return shm_error_note(SHM_ECORRUPT,
+		    "%.200s is truncated: %llu bytes of %llu", path,
+		    (unsigned long long)file_bytes,
+		    (unsigned long long)geometry->total_bytes);
+	if (geometry->request.page_bytes != (uint32_t)sysconf(_SC_PAGESIZE))
+		return shm_error_note(SHM_ELAYOUT,
+		    "%.200s was made with pages of %u bytes", path,
+		    geometry->request.page_bytes);
+	return 0;
+}
+
+/* Maps the file through the descriptor that carries the process's lock. */
+static int
+map_file(int fd, struct shm_segment *segment)
+{
+	size_t bytes = segment->geometry.total_bytes;
+	void *base =
+	    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	if (madvise(base, bytes, MADV_DONTFORK) != 0) {
+		int error = -errno;
+
+		(void)munmap(base, bytes);
+		return error;
+	}
+	(void)madvise(base, bytes, MADV_HUGEPAGE); /* where it can be had */
+	segment->base = base;
+	segment->header = base;
+	segment->segment_id = segment->header->segment_id;
+	return 0;
+}
+
+static int
+attach_file(int fd, const struct stat *status, uint64_t signature,
+    struct shm_segment *segment)
+{
+	int error = read_header(fd, (uint64_t)status->st_size, signature,
+	    segment->path, &segment->geometry);
+
+	if (error != 0)
+		return error;
+	segment->device = status->st_dev;
+	segment->inode = status->st_ino;
+	segment->alive_until_ms =
+	    calloc(segment->geometry.request.process_count, sizeof(uint64_t));
+	if (segment->alive_until_ms == NULL)
+		return -ENOMEM;
+	error = shm_process_lock(fd, segment);
+	if (error == 0)
+		error = map_file(fd, segment);
+	if (error != 0) {
+		free(segment->alive_until_ms);
+		return error;
+	}
+	segment->id = shm_faa64(&attachments, 1) + 1;
+	shm_process_enroll(segment);
+	return 0;
+}
+
+int
+shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
+    struct shm_segment **segment_out)
+{
+	size_t path_bytes = strlen(path) + 1;
+	struct stat status;
+	struct shm_segment *segment;
+	int error, fd = open_file(path, any_owner, &status);
+
+	if (fd < 0)
+		return fd;
+	segment = calloc(1, sizeof(*segment) + path_bytes);
+	if (segment == NULL) {
+		error = -ENOMEM;
+	} else {
+		memcpy(segment->path, path, path_bytes);
+		error = attach_file(fd, &status, signature, segment);
+	}
+	(void)close(fd); /* the lock lives on with the mapping */
+	if (error != 0) {
+		free(segment);
+		return error;
+	}
+	*segment_out = segment;
+	return 0;
+}
+
+void
+shm_segment_detach(struct shm_segment *segment)
+{
+	(void)munmap(segment->base, segment->geometry.total_bytes);
+	shm_segment_forget(segment);
+}
+
+void
+shm_segment_forget(struct shm_segment *segment)
+{
+	free(segment->alive_until_ms);
+	free(segment);
+}
+
+int
+shm_segment_reopen(const struct shm_segment *segment)
+{
+	struct stat status;
+	int fd = open(segment->path,
+	    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &status) == 0 && status.st_dev == segment->device &&
+	    status.st_ino == segment->inode)
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+/* Unlinks `path` if it is still the file that was opened. */
+static int
+unlink_same(const char *path, const struct stat *status)
+{
+	struct stat now;
+
+	if (lstat(path, &now) != 0 || now.st_dev != status->st_dev ||
+	    now.st_ino != status->st_ino)
+		return 0; /* somebody else has removed it */
+	if (unlink(path) == 0 || errno == ENOENT)
+		return 0;
+	return shm_error_note(
+	    -errno, "cannot unlink %.200s: %s", path, strerrordesc_np(errno));
+}
+
+int
+shm_segment_retire(
+    const char *path, uint64_t signature, shm_segment_retired_hook *hook)
+{
+	struct shm_geometry geometry;
+	struct shm_header_shared *header = MAP_FAILED;
+	struct stat status;
+	int error, fd = open_file(path, false, &status);
+
+	if (fd < 0)
+		return fd;
+	error = read_header(
+	    fd, (uint64_t)status.st_size, signature, path, &geometry);
+	if (error == 0) {
+		header = mmap(NULL, geometry.total_bytes,
+		    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		error = header == MAP_FAILED ? -errno : 0;
+	}
+	(void)close(fd);
+	if (error == 0)
+		error = unlink_same(path, &status);
+	if (error == 0) {
+		(void)shm_cas64(
+		    &header->state, SHM_STATE_LIVE, SHM_STATE_RETIRED);
+		hook(header, &geometry);
+	}
+	if (header != MAP_FAILED)
+		(void)munmap(header, geometry.total_bytes);
+	return error;
+}
+
+bool
+shm_segment_retired(const struct shm_segment *segment)
+{
+	return shm_load64(&segment->header->state) != SHM_STATE_LIVE;
+}

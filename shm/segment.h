@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * segment.h - a file of shared memory: create, attach, detach, retire
+ *
+ * Creation is atomic.  The file is made without a name, its memory reserved,
+ * its tables written, and only then linked to its name; nobody ever sees half a
+ * segment, and a creator that dies leaves nothing behind.
+ *
+ * Retiring marks a segment whose name is gone, so that those who still have it
+ * mapped learn of it.
+ *
+ * A process that attaches takes a process slot, and its mapping is its sign of
+ * life (peer.h).  No two of these functions may run at once in one process, nor
+ * any of them across fork(): the caller holds a lock that fork() takes too.
+ */
+#ifndef SHM_SEGMENT_H
+#define SHM_SEGMENT_H
+
+#include "shm/layout.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define SHM_NAME_MAX 200u
+#define SHM_PATH_MAX 4096u
+
+struct shm_peer;
+
+/* One attachment: private to the process, constant after attaching but for
+   `alive_until_ms` (atomic, a cache of probes) and `peers` (caller's lock). */
+struct shm_segment {
+	uint8_t *base;
+	struct shm_header_shared *header;
+	struct shm_geometry geometry;
+	uint64_t id; /* of this attachment; never used twice in a process */
+	uint64_t segment_id;
+	dev_t device;
+	ino_t inode;
+	uint32_t process;
+	uint32_t process_generation;
+	uint64_t *alive_until_ms;
+	struct shm_peer *peers; /* those of this attachment */
+	char path[];
+};
+
+/* Writes the regions of a new segment, which are zero; returns 0 or an error. */
+typedef int shm_segment_init(
+    void *context, void *base, const struct shm_geometry *geometry);
+
+/*
+ * The path of the file that `name` means: itself if it is absolute, else
+ * /dev/shm/shmcache.NAME.  Errors: SHM_ENAME.
+ */
+int shm_segment_path(const char *name, char path_out[SHM_PATH_MAX]);
+
+/*
+ * Create the segment and link it to `path`.
+ * Errors: SHM_EEXIST, SHM_EFILESYSTEM, SHM_EKERNEL, SHM_ENOPROC, -ENOSPC,
+ * -EINVAL (request), other errno values of open(2), and those of `init`.
+ */
+int shm_segment_create(const char *path, const struct shm_request *request,
+    uint64_t signature, mode_t mode, shm_segment_init *init, void *context);
+
+/*
+ * Map the segment at `path` and take a process slot.
+ * Errors: SHM_ENOSEGMENT, SHM_EFILETYPE, SHM_EOWNER, SHM_EFILESYSTEM,
+ * SHM_ENOTSEGMENT, SHM_EVERSION, SHM_ELAYOUT, SHM_ECORRUPT, SHM_EPROCESSES,
+ * SHM_EKERNEL, -ENOMEM, other errno values of open(2) and mmap(2).
+ */
+int shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
+    struct shm_segment **segment_out);
+
+/* Unmap, which gives the process slot back.  No peer may be left. */
+void shm_segment_detach(struct shm_segment *segment);
+
+/* In a child of fork(): forget what it inherited; the mapping did not come. */
+void shm_segment_forget(struct shm_segment *segment);
+
+/*
+ * Open the file at the segment's path, if it is still the one that is mapped.
+ * Returns a descriptor, or -1 (whatever the reason).
+ */
+int shm_segment_reopen(const struct shm_segment *segment);
+
+/* Called with the segment mapped, after it was marked retired. */
+typedef void shm_segment_retired_hook(
+    void *base, const struct shm_geometry *geometry);
+
+/*
+ * Unlink the segment at `path`, then mark it retired and call `hook`.  Needs no
+ * process slot.  Errors: as shm_segment_attach().
+ */
+int shm_segment_retire(
+    const char *path, uint64_t signature, shm_segment_retired_hook *hook);
+
+bool shm_segment_retired(const struct shm_segment *segment);
+
+/* What lies at an offset: the one way from offsets to pointers. */
+static inline void *
+shm_at(const struct shm_segment *segment, uint64_t offset)
+{
+	return segment->base + offset;
+}
+
+#endif /* SHM_SEGMENT_H */
