@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * cache.h - handles, and what every call does first and last
+ *
+ * A handle names a cache; its mapping is an RCU-protected pointer (liburcu, bp
+ * flavour, for threads that nobody registers).  A call enters, which gives it
+ * the mapping and the calling thread's peer, and leaves:
+ *
+ *   entered once   a flag of the thread: a call from a signal handler, or from
+ *                  a callback, within another call is EDEADLK
+ *   forked         a page that fork() wipes tells that this is a child in which
+ *                  no fork handler ran; the handles are opened anew
+ *   mapping        rcu_read_lock, rcu_dereference; held until leaving
+ *   peer           cached for the thread's last segment; else looked up, else
+ *                  claimed, under the lock
+ *
+ * One lock of the process guards the list of handles, attaching, detaching, and
+ * claiming and releasing of peers.  fork() takes it (after liburcu's own), so
+ * that no child is born with half an attachment.  Nothing that holds it waits
+ * for a grace period.
+ */
+#ifndef LIBSHMCACHE_CACHE_H
+#define LIBSHMCACHE_CACHE_H
+
+#include "libshmcache/mapping.h"
+#include "shm/peer.h"
+
+#include <stdbool.h>
+
+struct shmcache {
+	struct mapping *mapping; /* RCU; NULL: `error` says why */
+	int error;
+	bool any_owner;
+	struct shmcache *next;
+	char path[];
+};
+
+struct call {
+	struct mapping *m;
+	struct shm_peer *peer; /* NULL if no slot is free and none is needed */
+};
+
+enum call_needs {
+	CALL_READS,  /* a peer if there is one */
+	CALL_WRITES, /* a peer, and a cache that was not removed */
+	CALL_LOOKS   /* no peer */
+};
+
+/*
+ * Enter.  0: leave with call_leave().  Errors: SHMCACHE_EDEADLK, EPEERS,
+ * EREMOVED, and what kept a forked child from attaching.
+ */
+int call_enter(
+    struct shmcache *cache, enum call_needs needs, struct call *call);
+void call_leave(void);
+
+/* Mark the thread as being in the library, where no mapping is needed. */
+bool call_begin(void);
+void call_end(void);
+
+/* Why a get that found nothing found nothing: SHMCACHE_ENOENT, or EREMOVED. */
+int call_miss(const struct call *call);
+
+/* SHMCACHE_EKEY if a key has no valid length. */
+static inline int
+call_check_key(const void *key, size_t key_bytes)
+{
+	return key != NULL && key_bytes > 0 &&
+		       key_bytes <= SHMCACHE_KEY_BYTES_MAX
+		   ? 0
+		   : SHMCACHE_EKEY;
+}
+
+/* Release a peer whose last item was given back after its thread's exit. */
+void cache_release_peer(struct shm_peer *peer);
+
+#endif /* LIBSHMCACHE_CACHE_H */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* error.c - results in words */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "shm/error.h"
+
+#include "libshmcache/error.h"
+#include "libshmcache/shmcache.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define SAME(name) static_assert((int)SHMCACHE_##name == (int)SHM_##name, #name)
+SAME(EBUSY);
+SAME(EPEERS);
+SAME(EPROCESSES);
+SAME(EPINS);
+SAME(ESTALE);
+SAME(EREMOVED);
+SAME(ECORRUPT);
+SAME(EEXIST);
+SAME(ENAME);
+SAME(EFILETYPE);
+SAME(EOWNER);
+SAME(EFILESYSTEM);
+SAME(EVERSION);
+SAME(ELAYOUT);
+SAME(ECAPACITY);
+SAME(EKERNEL);
+SAME(ENOPROC);
+static_assert((int)SHMCACHE_ENOCACHE == (int)SHM_ENOSEGMENT, "ENOCACHE");
+static_assert((int)SHMCACHE_ENOTCACHE == (int)SHM_ENOTSEGMENT, "ENOTCACHE");
+
+static __thread int last_error __attribute__((tls_model("initial-exec")));
+
+static const struct {
+	int error;
+	const char *text;
+} texts[] = {
+	{ 0, "success" },
+	{ SHMCACHE_ENOENT, "no such entry" },
+	{ SHMCACHE_EBUFFER, "the buffer is smaller than the value" },
+	{ SHMCACHE_EKEY, "a key must have 1 to 65,535 bytes" },
+	{ SHMCACHE_ETOOBIG, "key and value are larger than the cache allows" },
+	{ SHMCACHE_EINDEXFULL, "no slot of the index can be had for the key" },
+	{ SHMCACHE_EBUSY, "in use" },
+	{ SHMCACHE_EPEERS, "every peer slot is taken" },
+	{ SHMCACHE_EPROCESSES, "every process slot is taken" },
+	{ SHMCACHE_EPINS, "this thread holds as many items as it may" },
+	{ SHMCACHE_EDEADLK, "called from within another call" },
+	{ SHMCACHE_ESTALE, "the item belongs to the parent process" },
+	{ SHMCACHE_EREMOVED, "the cache was removed; open it again" },
+	{ SHMCACHE_ECORRUPT, "the cache is damaged; remove it" },
+	{ SHMCACHE_ENOCACHE, "there is no cache of that name" },
+	{ SHMCACHE_EEXIST, "the name is taken" },
+	{ SHMCACHE_ENAME, "not a valid name of a cache" },
+	{ SHMCACHE_EFILETYPE, "not a regular file" },
+	{ SHMCACHE_EOWNER, "the cache belongs to another user" },
+	{ SHMCACHE_EFILESYSTEM, "the path is not on a tmpfs" },
+	{ SHMCACHE_ENOTCACHE, "the file is not a cache" },
+	{ SHMCACHE_EVERSION, "made by another version of the library" },
+	{ SHMCACHE_ELAYOUT, "made by another build of the library" },
+	{ SHMCACHE_ECAPACITY, "the capacity is missing or too small" },
+	{ SHMCACHE_EKERNEL, "the kernel lacks O_TMPFILE or OFD locks" },
+	{ SHMCACHE_ENOPROC, "/proc is not mounted" },
+};
+
+const char *
+shmcache_strerror(int error)
+{
+	const char *text = NULL;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i].error == error)
+			return texts[i].text;
+	if (error < 0 && error > -4096)
+		text = strerrordesc_np(-error);
+	return text != NULL ? text : "unknown error";
+}
+
+int
+error_return(int error)
+{
+	if (error < 0)
+		last_error = error;
+	return error;
+}
+
+const char *
+shmcache_last_error(void)
+{
+	const char *text = shm_error_text(last_error);
+
+	return text != NULL ? text : shmcache_strerror(last_error);
+}
+
+const char *
+shmcache_version(void)
+{
+	return SHMCACHE_VERSION;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* expire.c - unlinking what has expired or was flushed */
+#include "libshmcache/expire.h"
+
+#include "libshmcache/evict.h"
+
+#include <string.h>
+
+bool
+expire_found(
+    const struct call *call, const struct found *found, enum counter counter)
+{
+	if (entry_valid(call->m, &found->entry))
+		return false;
+	(void)entry_freeze(&found->entry);
+	if (entry_valid(call->m, &found->entry))
+		return false;
+	if (index_swap(call, found, 0))
+		stats_count(call->peer, counter);
+	return true;
+}
+
+/* What is known of an extent's entries after walking through it. */
+struct walk {
+	uint64_t expired;
+	uint64_t next_expiry_ms; /* SHM_HINT_NONE: none expires */
+};
+
+static void
+sweep_entry(const struct call *call, const struct shm_extent *extent,
+    uint32_t at, struct walk *walk)
+{
+	struct shm_place place = { .generation = extent->generation,
+		.offset =
+		    at + shm_arena_offset(call->m->segment, extent->number) };
+	struct found found;
+	struct key key;
+	uint64_t expires_ms, seen;
+
+	if (!entry_open(call->m, place.offset, &found.entry))
+		return;
+	expires_ms = shm_load64(&found.entry.shared->expiry) >> 1;
+	if (!entry_valid(call->m, &found.entry)) {
+		index_entry_key(call->m, &found.entry, &key);
+		found.word = index_word(&key, &place);
+		if (index_holds(call, &key, found.word, &found.slot, &seen) &&
+		    seen == found.word &&
+		    expire_found(call, &found, COUNT_expired_swept))
+			walk->expired++;
+	} else if (expires_ms != 0 && expires_ms < walk->next_expiry_ms) {
+		walk->next_expiry_ms = expires_ms;
+	}
+}
+
+/* Unlinks what has expired in an extent, and notes what expires next. */
+static void
+sweep_extent(const struct call *call, const struct shm_extent *extent,
+    struct shmcache_sweep_result *result)
+{
+	struct shm_segment *segment = call->m->segment;
+	uint64_t hint =
+	    shm_arena_hint(segment, extent->number, extent->generation);
+	struct walk walk = { .next_expiry_ms = SHM_HINT_NONE };
+	uint32_t at = 0;
+
+	if (!shm_arena_pin_walk(call->peer, extent))
+		return;
+	while ((at = shm_arena_next_start(segment, extent->number,
+		    extent->generation, at, false)) != UINT32_MAX) {
+		sweep_entry(call, extent, at, &walk);
+		at += SHM_UNIT_BYTES;
+	}
+	shm_arena_raise_hint(segment, extent->number, extent->generation, hint,
+	    walk.next_expiry_ms);
+	shm_pin_clear(call->peer, SHM_PIN_SCAN);
+	result->extents_visited++;
+	result->expired_entries += walk.expired;
+}
+
+/* Has anything in it that may have expired? */
+static bool
+is_due(const struct call *call, const struct shm_extent *extent, bool flushed)
+{
+	return flushed || shm_arena_hint(call->m->segment, extent->number,
+			      extent->generation) <= mapping_now_ms(call->m);
+}
+
+/* One extent: what can be done for it now. */
+static void
+look_after(const struct call *call, uint32_t number, bool flushed,
+    struct shmcache_sweep_result *result)
+{
+	struct shm_segment *segment = call->m->segment;
+	struct shm_extent e = shm_arena_state(segment, number);
+
+	if ((e.state == SHM_ACTIVE || e.state == SHM_SEALED) &&
+	    is_due(call, &e, flushed))
+		sweep_extent(call, &e, result);
+	if (e.state == SHM_ACTIVE && !shm_arena_is_hinted(segment, &e))
+		(void)shm_arena_seal(segment, &e);
+	if (e.state == SHM_SEALED &&
+	    shm_arena_live(segment, number, e.generation) == 0 &&
+	    evict_extent(call, &e, EVICT_CLEAN))
+		result->recycled_extents++;
+	/* An evictor at work has it pinned; one that died has not. */
+	if (e.state == SHM_EVICTING &&
+	    !shm_pin_scan(segment, number, 1u << SHM_PIN_SCAN, true) &&
+	    evict_finish(call, &e, EVICT_DROP))
+		result->recycled_extents++;
+	if (e.state == SHM_LIMBO && shm_arena_recycle(segment, &e, true)) {
+		stats_count(call->peer, COUNT_extents_recycled);
+		result->recycled_extents++;
+	}
+}
+
+static int64_t
+next_expiry_ms(const struct mapping *m)
+{
+	uint64_t least = SHM_HINT_NONE, now = mapping_now_ms(m);
+
+	for (uint32_t i = 0; i < m->segment->geometry.request.extent_count;
+	     i++) {
+		struct shm_extent e = shm_arena_state(m->segment, i);
+		uint64_t hint = shm_arena_hint(m->segment, i, e.generation);
+
+		if ((e.state == SHM_ACTIVE || e.state == SHM_SEALED) &&
+		    hint < least)
+			least = hint;
+	}
+	if (least == SHM_HINT_NONE)
+		return -1;
+	return least > now ? (int64_t)(least - now) : 0;
+}
+
+void
+expire_sweep(const struct call *call, struct shmcache_sweep_result *result_out)
+{
+	struct mapping *m = call->m;
+	uint64_t flush = shm_load64_acquire(&m->shared->flush);
+	bool flushed = flush != shm_load64(&m->swept_flush);
+
+	memset(result_out, 0, sizeof(*result_out));
+	result_out->freed_peers = shm_peer_sweep(m->segment);
+	for (uint32_t i = 0; i < m->segment->geometry.request.extent_count; i++)
+		look_after(call, i, flushed, result_out);
+	shm_store64(&m->swept_flush, flush);
+	result_out->evicted_extents = evict_fill_reserve(call);
+	result_out->next_expiry_ms = next_expiry_ms(m);
+}

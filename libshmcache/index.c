@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* index.c - finding, putting and removing words of the index */
+#include "libshmcache/index.h"
+
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include "libshmcache/stats.h"
+#include "shm/pin.h"
+
+#include <xxhash.h>
+
+/* Rounds that an inserter gives way to a rival lower down.  A rival that runs
+   is done within one; after these it is taken to stand still. */
+#define ROUNDS_MAX 8u
+
+/* Longest wait of a round, in pauses of the processor (some 40 cycles each):
+   longer than an insert takes. */
+#define PAUSES_MAX 256u
+
+void
+index_key(const struct mapping *m, const void *data, size_t bytes,
+    struct key *key_out)
+{
+	uint64_t hash =
+	    XXH3_64bits_withSecret(data, bytes, m->secret, CACHE_SECRET_BYTES);
+	uint64_t home = ((hash >> 32) * m->bucket_count) >> 32;
+	uint64_t step = (((hash >> 12) & 0xffff) * m->group_mask) >> 16;
+
+	key_out->data = data;
+	key_out->bytes = (uint32_t)bytes;
+	key_out->tag = (hash & 0xfff) << INDEX_TAG_SHIFT;
+	key_out->first[0] = home * INDEX_BUCKET_SLOTS;
+	key_out->first[1] = (home ^ (step + 1)) * INDEX_BUCKET_SLOTS;
+}
+
+uint64_t
+index_word(const struct key *key, const struct shm_place *place)
+{
+	return key->tag |
+	       (place->generation & INDEX_GENERATION) << INDEX_ADDRESS_BITS |
+	       place->offset / SHM_UNIT_BYTES;
+}
+
+bool
+index_place(const struct mapping *m, uint64_t word, uint64_t *offset_out,
+    uint32_t *extent_out)
+{
+	const struct shm_geometry *g = &m->segment->geometry;
+	uint64_t offset = (word & INDEX_ADDRESS) * SHM_UNIT_BYTES;
+	uint64_t extent = (offset - g->arena) >> m->extent_shift;
+
+	if (offset < g->arena || extent >= g->request.extent_count)
+		return false;
+	*offset_out = offset;
+	*extent_out = (uint32_t)extent;
+	return true;
+}
+
+bool
+index_pin(const struct call *call, uint64_t slot, uint64_t word, unsigned pin,
+    struct entry *entry_out)
+{
+	uint64_t offset;
+	uint32_t extent;
+
+	if (!index_place(call->m, word, &offset, &extent))
+		return false;
+	shm_pin_set(call->peer, pin, extent); /* P1 */
+	if (shm_load64_acquire(&call->m->slots[slot]) == word &&
+	    entry_open(call->m, offset, entry_out))
+		return true;
+	shm_pin_clear(call->peer, pin);
+	return false;
+}
+
+static bool
+is_key(const struct entry *entry, const struct key *key)
+{
+	return entry->key_bytes == key->bytes &&
+	       memcmp(entry->key, key->data, key->bytes) == 0;
+}
+
+static inline bool
+has_tag(uint64_t word, const struct key *key)
+{
+	return ((word ^ key->tag) & ~INDEX_TENTATIVE) >> INDEX_TAG_SHIFT == 0 &&
+	       word != 0;
+}
+
+/*
+ * Looks at a slot until it holds still: true if it names the key, finally or
+ * (where `tentative` says so) tentatively; what it names is pinned then.
+ */
+static bool
+slot_is_key(const struct call *call, const struct key *key, uint64_t slot,
+    unsigned pin, bool tentative, struct found *found)
+{
+	uint64_t *at = &call->m->slots[slot];
+
+	for (;;) {
+		uint64_t word = shm_load64_acquire(at); /* L */
+
+		if (!has_tag(word, key) ||
+		    (!tentative && (word & INDEX_TENTATIVE) != 0))
+			return false;
+		if (index_pin(call, slot, word, pin, &found->entry)) {
+			found->slot = slot;
+			found->word = word;
+			if (is_key(&found->entry, key))
+				return true;
+			shm_pin_clear(call->peer, pin);
+			return false;
+		}
+		if (shm_load64_acquire(at) == word)
+			return false; /* damaged */
+	}
+}
+
+bool
+index_find(const struct call *call, const struct key *key, unsigned pin,
+    struct found *found_out)
+{
+	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
+		uint64_t slot = index_slot(key, n);
+
+		if (__builtin_expect(
+			has_tag(shm_load64(&call->m->slots[slot]), key), 0) &&
+		    slot_is_key(call, key, slot, pin, false, found_out))
+			return true;
+	}
+	return false;
+}
+
+bool
+index_swap(const struct call *call, const struct found *found, uint64_t word)
+{
+	struct shm_segment *segment = call->m->segment;
+	const struct entry *e = &found->entry;
+
+	if (!shm_cas64(&call->m->slots[found->slot], found->word, word))
+		return false;
+	shm_arena_account(segment, e->extent,
+	    shm_arena_state(segment, e->extent).generation, -(int64_t)e->bytes);
+	return true;
+}
+
+bool
+index_holds(const struct call *call, const struct key *key, uint64_t word,
+    uint64_t *slot_out, uint64_t *seen_out)
+{
+	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
+		*slot_out = index_slot(key, n);
+		*seen_out = shm_load64_acquire(&call->m->slots[*slot_out]);
+		if ((*seen_out & ~INDEX_TENTATIVE) == word)
+			return true;
+	}
+	return false;
+}
+
+bool
+index_abort(const struct call *call, uint64_t slot, uint64_t word)
+{
+	if (!shm_cas64(&call->m->slots[slot], word, 0))
+		return false;
+	stats_count(call->peer, COUNT_tentative_aborts);
+	return true;
+}
+
+static unsigned
+random_below(struct shm_peer *peer, unsigned bound)
+{
+	uint32_t x = peer->random;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	peer->random = x;
+	return x % bound;
+}
+
+/* An empty slot of the bucket, or UINT64_MAX; *used is how many are not. */
+static uint64_t
+empty_slot(const struct mapping *m, uint64_t first, unsigned *used)
+{
+	uint64_t empty = UINT64_MAX;
+
+	*used = 0;
+	for (unsigned i = INDEX_BUCKET_SLOTS; i-- > 0;) {
+		if (shm_load64(&m->slots[first + i]) != 0)
+			++*used;
+		else
+			empty = first + i;
+	}
+	return empty;
+}
+
+/* At home as long as it has room to spare, so that most look-ups touch one
+   line; else in the emptier of the two. */
+#define HOME_FULL 6u
+
+static uint64_t
+choose_slot(const struct mapping *m, const struct key *key)
+{
+	unsigned used_home, used_other;
+	uint64_t home = empty_slot(m, key->first[0], &used_home);
+	uint64_t other;
+
+	if (used_home < HOME_FULL)
+		return home;
+	other = empty_slot(m, key->first[1], &used_other);
+	return used_other < used_home ? other : home;
+}
+
+/* How dear an entry is: 0 can't be read any more, else 1 + its marks. */
+static unsigned
+entry_worth(const struct mapping *m, const struct entry *entry)
+{
+	return entry_valid(m, entry) ? 1u + shm_load8(&entry->shared->ref) : 0;
+}
+
+/*
+ * The window is full: finds the word to displace, one that names what cannot be
+ * read any more, else what was read least.  False: a tentative word was taken
+ * away instead, or things have moved.
+ */
+static bool
+choose_victim(
+    const struct call *call, const struct key *key, struct found *victim)
+{
+	unsigned start = random_below(call->peer, INDEX_WINDOW);
+	unsigned least = UINT32_MAX;
+
+	for (unsigned i = 0; i < INDEX_WINDOW && least > 0; i++) {
+		uint64_t slot = index_slot(key, (start + i) % INDEX_WINDOW);
+		uint64_t word = shm_load64_acquire(&call->m->slots[slot]);
+		struct entry entry;
+		unsigned worth;
+
+		if (word == 0)
+			return false;
+		if ((word & INDEX_TENTATIVE) != 0 ||
+		    !index_pin(call, slot, word, SHM_PIN_RIVAL, &entry))
+			continue;
+		worth = entry_worth(call->m, &entry);
+		if (worth < least) {
+			least = worth;
+			victim->slot = slot;
+			victim->word = word;
+		}
+	}
+	shm_pin_clear(call->peer, SHM_PIN_RIVAL);
+	if (least == UINT32_MAX) {
+		uint64_t slot = index_slot(key, start);
+		uint64_t word = shm_load64_acquire(&call->m->slots[slot]);
+
+		if ((word & INDEX_TENTATIVE) != 0)
+			(void)index_abort(call, slot, word);
+		return false;
+	}
+	return index_pin(
+	    call, victim->slot, victim->word, SHM_PIN_RIVAL, &victim->entry);
+}
+
+/* Step 2 where no slot is empty: take one from the least dear. */
+static bool
+displace(const struct call *call, const struct key *key, uint64_t word,
+    uint64_t *slot_out)
+{
+	struct found victim;
+	bool readable, won;
+
+	if (!choose_victim(call, key, &victim))
+		return false;
+	readable = entry_valid(call->m, &victim.entry);
+	won = index_swap(call, &victim, word);
+	shm_pin_clear(call->peer, SHM_PIN_RIVAL);
+	if (won)
+		stats_count(call->peer,
+		    readable ? COUNT_index_evictions : COUNT_evicted_expired);
+	*slot_out = victim.slot;
+	return won;
+}
+
+/* Step 2.  False: things have moved, start again. */
+static bool
+claim_slot(const struct call *call, const struct key *key, uint64_t word,
+    uint64_t *slot_out)
+{
+	*slot_out = choose_slot(call->m, key);
+	if (*slot_out == UINT64_MAX)
+		return displace(call, key, word, slot_out);
+	return shm_cas64(&call->m->slots[*slot_out], 0, word);
+}
+
+/* What step 3 says about the own tentative word. */
+enum verdict {
+	GO_ON,    /* no rival is left */
+	WITHDRAW, /* the key has a final word */
+	GIVE_WAY  /* a rival lower down comes first */
+};
+
+/* Step 3 for one other slot. */
+static enum verdict
+judge_rival(const struct call *call, const struct key *key, uint64_t own,
+    uint64_t slot, bool patient)
+{
+	struct found rival;
+	enum verdict verdict = GO_ON;
+
+	while (verdict == GO_ON &&
+	       slot_is_key(call, key, slot, SHM_PIN_RIVAL, true, &rival)) {
+		if ((rival.word & INDEX_TENTATIVE) == 0)
+			verdict = WITHDRAW;
+		else if (slot < own && patient)
+			verdict = GIVE_WAY;
+		else
+			(void)index_abort(call, slot, rival.word);
+		shm_pin_clear(call->peer, SHM_PIN_RIVAL);
+	}
+	return verdict;
+}
+
+static enum verdict
+judge_window(
+    const struct call *call, const struct key *key, uint64_t own, bool patient)
+{
+	enum verdict verdict = GO_ON;
+
+	for (unsigned n = 0; n < INDEX_WINDOW && verdict == GO_ON; n++) {
+		uint64_t slot = index_slot(key, n);
+
+		if (slot != own)
+			verdict = judge_rival(call, key, own, slot, patient);
+	}
+	return verdict;
+}
+
+static void
+back_off(struct shm_peer *peer, unsigned round)
+{
+	unsigned most = 8u << (round < 5 ? round : 5);
+
+	for (unsigned i =
+		 random_below(peer, most < PAUSES_MAX ? most : PAUSES_MAX);
+	     i > 0; i--)
+		shm_pause();
+}
+
+/* Steps 2 to 4.  True: the word is final. */
+static bool
+insert(const struct call *call, const struct key *key, uint64_t word,
+    unsigned round)
+{
+	uint64_t slot, tentative = word | INDEX_TENTATIVE;
+	enum verdict verdict;
+
+	if (!claim_slot(call, key, tentative, &slot))
+		return false;
+	verdict = judge_window(call, key, slot, round < ROUNDS_MAX);
+	if (verdict == GO_ON)
+		return shm_cas64(&call->m->slots[slot], tentative, word);
+	(void)shm_cas64(&call->m->slots[slot], tentative, 0);
+	if (verdict == GIVE_WAY)
+		back_off(call->peer, round);
+	return false;
+}
+
+bool
+index_put(const struct call *call, const struct key *key, uint64_t word)
+{
+	struct found old;
+
+	for (unsigned round = 0;; round++) {
+		if (index_find(call, key, SHM_PIN_ENTRY, &old)) {
+			bool readable = entry_valid(call->m, &old.entry);
+			bool won = index_swap(call, &old, word);
+
+			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+			if (won)
+				return readable;
+		} else if (insert(call, key, word, round)) {
+			return false;
+		} else {
+			stats_count(call->peer, COUNT_insert_retries);
+		}
+	}
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* mapping.c - the cache's own page: geometry from options, create, attach */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "libshmcache/mapping.h"
+
+#include "libshmcache/entry.h"
+#include "libshmcache/stats.h"
+#include "shm/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define DEFAULT_PEERS     512u
+#define DEFAULT_PROCESSES 256u
+#define BYTES_PER_ITEM    256u /* items expected, if not said */
+
+/* Extents chosen by themselves: small enough that one is soon emptied, large
+   enough that the work per extent is small against that per entry. */
+#define EXTENT_AUTO_MIN   (64u << 10)
+#define EXTENT_AUTO_MAX   (4u << 20)
+#define EXTENTS_WANTED    256u
+#define EXTENTS_PER_ENTRY 4u /* the largest entry is 1/4 of an extent */
+#define PEERS_PER_EXTENT  32u
+#define ENTRY_OVERHEAD    40u /* header and the options there can be */
+
+static uint64_t
+power_of_two(uint64_t at_least)
+{
+	uint64_t power = 1;
+
+	while (power < at_least)
+		power *= 2;
+	return power;
+}
+
+static uint64_t
+choose_extent_bytes(const struct shmcache_options *o)
+{
+	uint64_t bytes = o->extent_bytes;
+	uint64_t least = power_of_two(
+	    EXTENTS_PER_ENTRY * (o->max_entry_bytes + ENTRY_OVERHEAD));
+
+	if (bytes == 0) {
+		bytes =
+		    power_of_two(o->capacity_bytes / EXTENTS_WANTED + 1) / 2;
+		if (bytes < EXTENT_AUTO_MIN)
+			bytes = EXTENT_AUTO_MIN;
+		if (bytes > EXTENT_AUTO_MAX)
+			bytes = EXTENT_AUTO_MAX;
+		if (o->max_entry_bytes != 0 && bytes < least)
+			bytes = least;
+	}
+	return bytes;
+}
+
+/* Slots at 80 % load; whole groups, or one group that is a power of two. */
+static uint64_t
+choose_buckets(const struct shmcache_options *o)
+{
+	uint64_t items = o->expected_items != 0
+			     ? o->expected_items
+			     : o->capacity_bytes / BYTES_PER_ITEM;
+	uint64_t buckets = (items * 5 / 4) / INDEX_BUCKET_SLOTS + 1;
+
+	if (buckets < INDEX_GROUP_BUCKETS)
+		return power_of_two(buckets < 2 ? 2 : buckets);
+	return (buckets + INDEX_GROUP_BUCKETS - 1) / INDEX_GROUP_BUCKETS *
+	       INDEX_GROUP_BUCKETS;
+}
+
+static void
+fill_request(const struct shmcache_options *o, struct shm_request *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->region_bytes[REGION_CACHE] = sizeof(struct cache_shared);
+	r->region_bytes[REGION_INDEX] =
+	    choose_buckets(o) * INDEX_BUCKET_SLOTS * sizeof(uint64_t);
+	r->process_count =
+	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
+	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
+	r->counter_count = COUNTERS;
+	r->extent_bytes = (uint32_t)choose_extent_bytes(o);
+	r->log_count = 1;
+	r->lane_count = 1; /* until the number of extents is known */
+	r->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint32_t
+least_extents(const struct shm_request *r)
+{
+	uint32_t by_peers = r->peer_count / PEERS_PER_EXTENT;
+
+	return by_peers > SHM_EXTENTS_MIN ? by_peers : SHM_EXTENTS_MIN;
+}
+
+/* One lane for each processor, as long as they take no more than 1/8 of the
+   extents. */
+static uint32_t
+choose_lanes(uint32_t extents)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t lanes = extents / 8;
+
+	if (processors > 0 && (uint32_t)processors < lanes)
+		lanes = (uint32_t)processors;
+	return lanes < SHM_LANES_MAX ? lanes : SHM_LANES_MAX;
+}
+
+/* The least capacity that such options can have; 0 if there is none. */
+static uint64_t
+least_capacity(const struct shmcache_options *options)
+{
+	struct shmcache_options o = *options;
+
+	for (unsigned round = 0; round < 64; round++) {
+		struct shm_request r;
+		struct shm_geometry g;
+
+		fill_request(&o, &r);
+		r.extent_count = least_extents(&r);
+		r.lane_count = choose_lanes(r.extent_count);
+		if (shm_geometry_init(&g, &r) != 0)
+			return 0;
+		if (g.total_bytes <= o.capacity_bytes)
+			return o.capacity_bytes;
+		o.capacity_bytes = g.total_bytes;
+	}
+	return 0;
+}
+
+static int
+make_request(const struct shmcache_options *o, struct shm_request *r)
+{
+	fill_request(o, r);
+	r->lane_count =
+	    choose_lanes((uint32_t)(o->capacity_bytes / r->extent_bytes));
+	if (r->lane_count == 0)
+		r->lane_count = 1;
+	r->extent_count = shm_geometry_extents(r, o->capacity_bytes);
+	if (r->extent_count < least_extents(r)) {
+		uint64_t least = least_capacity(o);
+
+		if (least == 0)
+			return shm_error_note(-EINVAL,
+			    "the options ask for more than a segment can hold");
+		return shm_error_note(SHMCACHE_ECAPACITY,
+		    "a capacity of %llu bytes is too small: with these options "
+		    "the least is %llu",
+		    (unsigned long long)o->capacity_bytes,
+		    (unsigned long long)least);
+	}
+	r->lane_count = choose_lanes(r->extent_count);
+	return 0;
+}
+
+static struct cache_shared *
+cache_page(void *base, const struct shm_geometry *g)
+{
+	void *page = (uint8_t *)base + g->region[REGION_CACHE];
+
+	return page;
+}
+
+static int
+init_cache(void *context, void *base, const struct shm_geometry *g)
+{
+	const struct shmcache_options *o = context;
+	struct cache_shared *c = cache_page(base, g);
+	size_t got = 0;
+
+	c->bucket_count = g->request.region_bytes[REGION_INDEX] /
+			  (INDEX_BUCKET_SLOTS * sizeof(uint64_t));
+	c->max_entry_bytes =
+	    o->max_entry_bytes != 0
+		? o->max_entry_bytes
+		: g->request.extent_bytes / EXTENTS_PER_ENTRY - ENTRY_OVERHEAD;
+	c->default_ttl_ms =
+	    o->default_ttl_ms != 0 ? o->default_ttl_ms : SHMCACHE_TTL_NONE;
+	while (got < sizeof(c->secret)) {
+		ssize_t n =
+		    getrandom(c->secret + got, sizeof(c->secret) - got, 0);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		got += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+int
+mapping_create(const char *path, const struct shmcache_options *options)
+{
+	struct shmcache_options o = *options;
+	struct shm_request request;
+	int error = make_request(&o, &request);
+
+	if (error != 0)
+		return error;
+	return shm_segment_create(path, &request, mapping_signature(),
+	    o.mode != 0 ? o.mode : 0600, init_cache, &o);
+}
+
+uint64_t
+mapping_signature(void)
+{
+	const uint64_t facts[] = { sizeof(struct cache_shared),
+		sizeof(struct entry_shared), ENTRY_OPTIONS, INDEX_BUCKET_SLOTS,
+		INDEX_GROUP_BUCKETS, COUNTERS };
+	uint64_t signature = 0;
+
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
+		signature = shm_signature_fold(signature, facts[i]);
+	return signature;
+}
+
+/* CLOCK_MONOTONIC of the host less that of this process's time namespace. */
+static int64_t
+clock_offset_ms(void)
+{
+	FILE *file = fopen("/proc/self/timens_offsets", "re");
+	char name[32];
+	long long seconds, nanoseconds;
+	int64_t offset_ms = 0;
+
+	if (file == NULL)
+		return 0;
+	while (
+	    fscanf(file, "%31s %lld %lld", name, &seconds, &nanoseconds) == 3)
+		if (strcmp(name, "monotonic") == 0)
+			offset_ms = -(seconds * 1000 + nanoseconds / 1000000);
+	(void)fclose(file);
+	return offset_ms;
+}
+
+static uint32_t
+choose_reserve(uint32_t extents)
+{
+	uint32_t reserve = extents / 32;
+
+	return reserve < 1 ? 1 : reserve > 8 ? 8 : reserve;
+}
+
+/* Copies the constants, checked against the geometry. */
+static int
+read_cache(struct mapping *m)
+{
+	const struct shm_geometry *g = &m->segment->geometry;
+	struct cache_shared *c = cache_page(m->segment->base, g);
+
+	if (g->request.region_bytes[REGION_CACHE] != sizeof(*c) ||
+	    g->request.counter_count != COUNTERS)
+		return SHMCACHE_ECORRUPT;
+	m->shared = c;
+	m->slots = shm_at(m->segment, g->region[REGION_INDEX]);
+	m->bucket_count = c->bucket_count;
+	m->group_mask =
+	    (m->bucket_count < INDEX_GROUP_BUCKETS ? m->bucket_count
+						   : INDEX_GROUP_BUCKETS) -
+	    1;
+	m->extent_bytes = g->request.extent_bytes;
+	m->extent_shift = (unsigned)__builtin_ctzll(m->extent_bytes);
+	m->reserve = choose_reserve(g->request.extent_count);
+	m->max_entry_bytes = c->max_entry_bytes;
+	m->default_ttl_ms = c->default_ttl_ms;
+	memcpy(m->secret, c->secret, sizeof(m->secret));
+	if (m->bucket_count < 2 || m->bucket_count % (m->group_mask + 1) != 0 ||
+	    (m->group_mask & (m->group_mask + 1)) != 0 ||
+	    m->bucket_count * INDEX_BUCKET_SLOTS * sizeof(uint64_t) !=
+		g->request.region_bytes[REGION_INDEX] ||
+	    m->max_entry_bytes + ENTRY_OVERHEAD > m->extent_bytes ||
+	    m->default_ttl_ms < SHMCACHE_TTL_NONE)
+		return SHMCACHE_ECORRUPT;
+	return 0;
+}
+
+int
+mapping_open(const char *path, bool any_owner, struct mapping **mapping_out)
+{
+	struct mapping *m = aligned_alloc(64, sizeof(*m));
+	int error;
+
+	if (m == NULL)
+		return -ENOMEM;
+	memset(m, 0, sizeof(*m));
+	error = shm_segment_attach(
+	    path, mapping_signature(), any_owner, &m->segment);
+	if (error != 0) {
+		free(m);
+		return error;
+	}
+	error = read_cache(m);
+	if (error != 0) {
+		mapping_close(m);
+		return shm_error_note(
+		    error, "%.200s has a damaged cache page", path);
+	}
+	m->clock_offset_ms = clock_offset_ms();
+	*mapping_out = m;
+	return 0;
+}
+
+void
+mapping_close(struct mapping *m)
+{
+	shm_segment_detach(m->segment);
+	free(m);
+}
+
+void
+mapping_forget(struct mapping *m)
+{
+	shm_segment_forget(m->segment);
+	free(m);
+}
+
+/* A flush newer than any entry: every get misses, and looks why. */
+static void
+flush_for_good(void *base, const struct shm_geometry *geometry)
+{
+	shm_publish64(&cache_page(base, geometry)->flush, CACHE_SEQ_MAX);
+}
+
+int
+mapping_remove(const char *path)
+{
+	return shm_segment_retire(path, mapping_signature(), flush_for_good);
+}

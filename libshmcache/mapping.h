@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * mapping.h - a cache as this process sees it
+ *
+ * cache_shared is the cache's own page in the segment.  Everything above `seq`
+ * is written before the segment has a name and never again.  `seq` only grows,
+ * by fetch-and-add; `flush` only grows, by CAS; it is the seq of the last flush
+ * and lies in a line of its own, which every get reads.
+ *
+ * struct mapping is private: the attachment and what was read from that page.
+ * A handle's mapping is reached through liburcu: it is replaced as a whole and
+ * freed after a grace period.
+ */
+#ifndef LIBSHMCACHE_MAPPING_H
+#define LIBSHMCACHE_MAPPING_H
+
+#include "libshmcache/shmcache.h"
+#include "shm/segment.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+/* The regions of the segment. */
+enum region {
+	REGION_CACHE = 0, /* struct cache_shared */
+	REGION_INDEX,
+	REGION_GHOSTS, /* the ghost, tag and lease tables: none yet */
+	REGION_TAGS,
+	REGION_LEASES
+};
+
+#define CACHE_SECRET_BYTES 192u /* what XXH3 recommends; at least 136 */
+#define CACHE_SEQ_MAX      ((1ull << 48) - 1)
+
+struct cache_shared {
+	uint64_t bucket_count;
+	uint64_t max_entry_bytes; /* key and value */
+	int64_t default_ttl_ms;
+	uint64_t policy;
+	uint8_t secret[CACHE_SECRET_BYTES];
+	uint8_t pad0[32];
+	uint64_t seq;
+	uint8_t pad1[56];
+	uint64_t flush;
+	uint8_t pad2[56];
+	uint8_t reserved[4096 - 384];
+};
+
+static_assert(offsetof(struct cache_shared, secret) == 32, "layout");
+static_assert(offsetof(struct cache_shared, seq) == 256, "layout");
+static_assert(offsetof(struct cache_shared, flush) == 320, "layout");
+static_assert(sizeof(struct cache_shared) == 4096, "layout");
+
+struct mapping {
+	struct shm_segment *segment;
+	struct cache_shared *shared;
+	uint64_t *slots;
+	uint64_t bucket_count;
+	uint64_t group_mask; /* a key's two buckets differ in these bits */
+	uint64_t extent_bytes;
+	unsigned extent_shift;
+	uint32_t reserve; /* extents to keep free */
+	uint64_t max_entry_bytes;
+	int64_t default_ttl_ms;
+	int64_t clock_offset_ms; /* of this time namespace */
+	uint64_t swept_flush;    /* the flush that this process last swept */
+	uint8_t secret[CACHE_SECRET_BYTES] __attribute__((aligned(64)));
+};
+
+/* Buckets of one group: a page of the index. */
+#define INDEX_BUCKET_SLOTS  8u
+#define INDEX_GROUP_BUCKETS 64u
+
+/* What of the layout is the cache's, folded into the segment's signature. */
+uint64_t mapping_signature(void);
+
+/*
+ * Attach to the cache at `path`.  Errors: those of shm_segment_attach().
+ * The caller holds the lock that fork() takes.
+ */
+int mapping_open(
+    const char *path, bool any_owner, struct mapping **mapping_out);
+
+/* Detach and free; no peer may be left. */
+void mapping_close(struct mapping *m);
+
+/* In a forked child: free what is private. */
+void mapping_forget(struct mapping *m);
+
+/* Create the cache at `path`; the options are checked.  Errors: those of
+   shm_segment_create(), SHMCACHE_ECAPACITY. */
+int mapping_create(const char *path, const struct shmcache_options *options);
+
+/* Unlink the cache at `path` and make every get of it miss. */
+int mapping_remove(const char *path);
+
+/* Milliseconds of the coarse monotonic clock of the host. */
+static inline uint64_t
+mapping_now_ms(const struct mapping *m)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 +
+			  m->clock_offset_ms);
+}
+
+#endif /* LIBSHMCACHE_MAPPING_H */

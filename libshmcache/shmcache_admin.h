@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * shmcache_admin.h - for the tools that look after a cache
+ *
+ * Conventions of results, threads, fork and signals: see shmcache.h.
+ */
+#ifndef SHMCACHE_ADMIN_H
+#define SHMCACHE_ADMIN_H
+
+#include <shmcache.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What one sweep did. */
+struct shmcache_sweep_result {
+	uint64_t extents_visited;
+	uint64_t expired_entries;  /* expired or flushed, unlinked */
+	uint64_t recycled_extents; /* made free again */
+	uint64_t evicted_extents; /* emptied to fill the reserve of free ones */
+	uint64_t freed_peers;     /* slots of dead threads given back */
+	int64_t next_expiry_ms; /* until the next entry can expire; -1: none */
+};
+
+/*
+ * Look after the cache once: unlink what has expired, recycle extents that
+ * nobody reads any more, refill the reserve of free extents, give back the
+ * slots of dead processes.  Any number of processes may do so at once.
+ * Errors: EPEERS, EDEADLK, EREMOVED.
+ */
+int shmcache_sweep(
+    struct shmcache *cache, struct shmcache_sweep_result *result_out);
+
+enum shmcache_verify_mode {
+	SHMCACHE_VERIFY_LIVE = 0, /* others are at work: stable facts only */
+	SHMCACHE_VERIFY_STRICT    /* nobody else is at work */
+};
+
+/* Called for each violation; the text is valid during the call only. */
+typedef void shmcache_verify_report(void *context, const char *violation);
+
+/*
+ * Check the segment's invariants (docs/architecture.md lists them).  `report`
+ * may be NULL; it must not call the library.  Returns the number of violations
+ * (0 is sound), or an error: EDEADLK, EPEERS, EREMOVED.
+ */
+int shmcache_verify(struct shmcache *cache, enum shmcache_verify_mode mode,
+    shmcache_verify_report *report, void *context);
+
+/* One process that is attached. */
+struct shmcache_process_info {
+	uint32_t slot;
+	int32_t pid; /* in the process's own pid namespace; for humans only */
+	uint32_t alive;
+	uint32_t peers;
+	uint32_t pins; /* pins of its peers that are set */
+	uint32_t reserved;
+};
+
+/*
+ * List the processes attached, `capacity` at most, in the order of their
+ * slots.  *count_out is their number, which may be more than `capacity`.
+ * Errors: EDEADLK, EREMOVED.
+ */
+int shmcache_processes(struct shmcache *cache,
+    struct shmcache_process_info *processes, size_t capacity,
+    size_t *count_out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SHMCACHE_ADMIN_H */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * verify.h - the invariants of a cache, walked
+ *
+ * Stable: they hold at every moment, so they are checked while others work.
+ *   V1  a slot word names a place in the arena, in an extent that is ACTIVE,
+ *       SEALED or EVICTING, of the word's generation
+ *   V2  an entry was started there, and its lengths stay in its extent
+ *   V3  the entry's key has this slot in its window, and the word its tag
+ *   V4  no key has two final words
+ *   V5  an extent's state and hints are of the known ones; no more bytes are
+ *       reserved than it has
+ * Strict: between calls, when nobody is at work (killed callers included).
+ *   V6  started entries do not overlap, and end within what was reserved
+ *   V7  an extent's live bytes cover its linked entries, and no more than was
+ *       reserved
+ *   V8  an ACTIVE extent is named by some lane's hint (else nobody would write
+ *       to it or seal it)
+ *   V9  nothing is pinned by who is not attached
+ */
+#ifndef LIBSHMCACHE_VERIFY_H
+#define LIBSHMCACHE_VERIFY_H
+
+#include "libshmcache/cache.h"
+#include "libshmcache/shmcache_admin.h"
+
+/* The number of violations. */
+int verify(const struct call *call, enum shmcache_verify_mode mode,
+    shmcache_verify_report *report, void *context);
+
+#endif /* LIBSHMCACHE_VERIFY_H */
