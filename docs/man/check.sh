@@ -1,0 +1,157 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# check.sh - are the man pages right, and is all of the API on one?
+#
+#   - every page passes `mandoc -T lint -W warning`
+#   - shmcache_stats.3 has the counters and gauges of stats.def
+#   - every function of the public headers has a page of its name, which is it
+#     or leads (.so) to it, names it in NAME and shows it in SYNOPSIS
+#   - every result is on shmcache_strerror.3, with its number
+#   - every field of the structs that callers fill in or read is on some page
+#   - every option of the tools is on the tool's page
+#   - the pages that .Xr names in sections 1 and 3 as ours exist
+#   - the example of shmcache.3 compiles
+#
+# Prints what is wrong; 1 if anything is.
+
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../..
+library=$root/libshmcache
+status=0
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+wrong() {
+	echo "docs/man: $*" >&2
+	status=1
+}
+
+# The page that `man NAME` shows: follows .so, as man does.
+page_of() {
+	page=$here/$1
+	target=$(sed -n 's|^\.so man[0-9]/||p' "$page" 2>/dev/null)
+	echo "$here/${target:-$1}"
+}
+
+is_link() {
+	grep -q '^\.so ' "$1"
+}
+
+check_lint() {
+	for page in "$here"/*.[1-9]; do
+		if is_link "$page"; then
+			[ -f "$(page_of "$(basename "$page")")" ] ||
+			    wrong "$(basename "$page") leads nowhere"
+			continue
+		fi
+		mandoc -T lint -W warning "$page" >&2 ||
+		    wrong "$(basename "$page") fails mandoc -T lint"
+	done
+}
+
+# A public header without its comments.
+bare() {
+	sed -E ':a; s|/\*([^*]\|\*+[^*/])*\*+/||g; /\/\*/ { N; ba }' \
+	    "$library/$1"
+}
+
+functions_of() {
+	bare "$1" | grep -vE '^ *(#|typedef)' |
+	    grep -oE '\bshmcache_[a-z_]+ *\(' | tr -d ' (' | sort -u
+}
+
+check_functions() {
+	functions=$(functions_of shmcache.h; functions_of shmcache_admin.h)
+	[ -n "$functions" ] || wrong "found no functions in the headers"
+	for name in $functions; do
+		page=$(page_of "$name.3")
+		if ! [ -f "$page" ]; then
+			wrong "no page $name.3"
+			continue
+		fi
+		grep -qE "^\.Nm $name( ,)?\$" "$page" ||
+		    wrong "$(basename "$page") does not name $name"
+		grep -qE "^\.F[no] $name( |\$)" "$page" ||
+		    wrong "$(basename "$page") does not show $name"
+	done
+}
+
+check_results() {
+	page=$here/shmcache_strerror.3
+	sed -nE 's/^\t(SHMCACHE_E[A-Z]+) = -([0-9]+).*/\1 \2/p' \
+	    "$library/shmcache.h" >"$scratch/results"
+	[ -s "$scratch/results" ] || wrong "found no results in shmcache.h"
+	while read -r name number; do
+		grep -qE "^\.It Dv $name Pq .-$number\$" "$page" ||
+		    wrong "shmcache_strerror.3 lacks $name (-$number)"
+	done <"$scratch/results"
+}
+
+# $1: header, $2: struct, $3: page
+check_fields() {
+	bare "$1" | sed -nE "/^struct $2 \{/,/^\}/s/.*[ *]([a-z_]+);.*/\1/p" |
+	    grep -vx reserved >"$scratch/fields"
+	[ -s "$scratch/fields" ] || wrong "found no struct $2 in $1"
+	while read -r field; do
+		grep -qE "^\.It Va $field\$" "$here/$3" ||
+		    wrong "$3 lacks $field of struct $2"
+	done <"$scratch/fields"
+}
+
+# Options are the first string of an entry of a popt table.
+check_options() {
+	for tool in "$root"/tools/shmcache-*.c; do
+		name=$(basename "$tool" .c)
+		if ! [ -f "$here/$name.1" ]; then
+			wrong "no page $name.1"
+			continue
+		fi
+		sed -nE 's/^\t\{ "([a-z-]+)", .*/\1/p' "$tool" \
+		    "$root/tools/common.c" >"$scratch/options"
+		while read -r option; do
+			grep -qE "^\.It .*Fl Fl $option( |\$)" \
+			    "$here/$name.1" ||
+			    wrong "$name.1 lacks --$option"
+		done <"$scratch/options"
+	done
+}
+
+check_references() {
+	sed -nE 's/^\.Xr (shmcache[a-z_-]*) ([1-9]).*/\1.\2/p' \
+	    "$here"/*.[1-9] | sort -u >"$scratch/references"
+	while read -r page; do
+		[ -f "$here/$page" ] || wrong "a page refers to $page"
+	done <"$scratch/references"
+}
+
+check_example() {
+	mkdir "$scratch/include"
+	cp "$library/shmcache.h" "$library/shmcache_admin.h" "$scratch/include"
+	cp "$library/stats.def" "$scratch/include/shmcache_stats.def"
+	sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$here/shmcache.3" |
+	    sed -e '1,/^\.Bd/d' -e '/^\.Ed/d' -e 's/\\e/\\/g' \
+		>"$scratch/example.c"
+	"${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror -fsyntax-only \
+	    -I"$scratch/include" "$scratch/example.c" ||
+	    wrong "the example of shmcache.3 does not compile"
+}
+
+command -v mandoc >/dev/null || {
+	echo "docs/man: mandoc is missing: install the package mandoc" >&2
+	exit 77
+}
+check_lint
+"$here/gen-stats.sh" --check || status=1
+check_functions
+check_results
+check_fields shmcache.h shmcache_options shmcache_open.3
+check_fields shmcache_admin.h shmcache_sweep_result shmcache_admin.3
+check_fields shmcache_admin.h shmcache_process_info shmcache_admin.3
+check_options
+check_references
+check_example
+exit $status

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * common.h - what every tool does alike
+ *
+ * Exit codes, the text of errors, the command line, attaching.  A tool's main()
+ * reads:
+ *
+ *	tool_start("shmcache-NAME");
+ *	code = tool_parse(argc, argv, options, &name);
+ *	if (code != TOOL_GO_ON)
+ *		return tool_finish(code);
+ *	code = tool_attach(name, &cache);
+ *	if (code == TOOL_OK)
+ *		code = (its work);
+ *	shmcache_close(cache);
+ *	return tool_finish(code);
+ *
+ * Data go to standard output, everything else to standard error.  One thread
+ * only.
+ */
+#ifndef TOOLS_COMMON_H
+#define TOOLS_COMMON_H
+
+#include <popt.h>
+#include <shmcache.h>
+
+enum tool_exit {
+	TOOL_GO_ON = -1, /* not an exit code: nothing to exit for yet */
+	TOOL_OK = 0,
+	TOOL_FAILED = 1,    /* a check or an operation failed */
+	TOOL_USAGE = 2,     /* the command line makes no sense */
+	TOOL_NO_ATTACH = 3, /* no such cache, no permission, no slot */
+	TOOL_UNSOUND = 4,   /* not a cache of this version, or damaged */
+	TOOL_NO_SPACE = 5   /* no room in the file system */
+};
+
+/* --any-owner, --help, --version: for the end of a tool's option table. */
+extern struct poptOption tool_common_options[];
+
+#define TOOL_COMMON_OPTIONS                                                    \
+	{                                                                      \
+		NULL, '\0', POPT_ARG_INCLUDE_TABLE, tool_common_options, 0,    \
+		    "Common options:", NULL                                    \
+	}
+
+/*
+ * First call: the tool's name, for its messages.  A reader of our output that
+ * goes away is an error of write() from now on, not a signal.
+ */
+void tool_start(const char *program);
+
+/*
+ * Read the command line: options, then exactly one NAME.  Answers --help and
+ * --version.  Returns TOOL_GO_ON with *name_out set (good until
+ * tool_finish()), or an exit code.
+ */
+int tool_parse(int argc, char **argv, const struct poptOption *options,
+    const char **name_out);
+
+/* Say what is wrong with the command line; returns TOOL_USAGE. */
+int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Attach to an existing cache.  Returns TOOL_OK or, having said why, another
+ * exit code; *cache_out is NULL then. */
+int tool_attach(const char *name, struct shmcache **cache_out);
+
+/* A line on standard error: "PROGRAM: NAME: text". */
+void tool_say(const char *name, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The exit code that stands for a result of the library. */
+int tool_exit_code(int error);
+
+/*
+ * Say on standard error what failed and what to do, "PROGRAM: NAME: error:
+ * what to do", right after the call that failed.  Returns the exit code.
+ */
+int tool_fail(const char *name, int error);
+
+/*
+ * Last call: flush standard output and free what tool_parse() holds.  Returns
+ * `code`, or another if it was TOOL_OK and the output could not be written.
+ * A reader that has gone away has read enough: that is no error, and silent.
+ */
+int tool_finish(int code);
+
+#endif /* TOOLS_COMMON_H */
