@@ -240,13 +240,45 @@ shmcache_get_alloc(struct shmcache *cache, const void *key, size_t key_bytes,
 	}
 }
 
+/* In place of a pin: the item owns a copy. */
+#define ITEM_COPIED 0u
+
+/* Where so much is pinned that writers would run out of extents. */
+static int
+copy_item(const struct call *call, const struct key *key,
+    struct shmcache_item *item_out)
+{
+	struct found found;
+	void *copy;
+
+	if (!find_valid(call, key, SHM_PIN_ENTRY, &found)) {
+		note_read(call, NULL);
+		return call_miss(call);
+	}
+	copy = malloc((size_t)found.entry.value_bytes + 1);
+	if (copy != NULL) {
+		note_read(call, &found);
+		memcpy(copy, found.entry.value, found.entry.value_bytes);
+		*item_out = (struct shmcache_item){ .value = copy,
+			.value_bytes = found.entry.value_bytes,
+			.client_flags = entry_client_flags(&found.entry),
+			.pin = ITEM_COPIED,
+			.owner = copy };
+	}
+	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+	return copy != NULL ? 0 : -ENOMEM;
+}
+
 static int
 pin_item(const struct call *call, const struct key *key,
     struct shmcache_item *item_out)
 {
-	int pin = shm_peer_hold(call->peer);
 	struct found found;
+	int pin;
 
+	if (shm_pin_scarce(call->m->segment))
+		return copy_item(call, key, item_out);
+	pin = shm_peer_hold(call->peer);
 	if (pin < 0)
 		return pin;
 	if (!find_valid(call, key, (unsigned)pin, &found)) {
@@ -292,6 +324,11 @@ shmcache_unpin(struct shmcache *cache, struct shmcache_item *item)
 	bool last = false;
 	int error;
 
+	if (item != NULL && item->owner != NULL && item->pin == ITEM_COPIED) {
+		free(item->owner);
+		item->owner = NULL;
+		return 0;
+	}
 	if (item == NULL || item->owner == NULL ||
 	    item->pin < SHM_PIN_HANDLES || item->pin >= SHM_PIN_END)
 		return error_return(-EINVAL);

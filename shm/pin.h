@@ -67,4 +67,10 @@ shm_pin_clear(struct shm_peer *peer, unsigned pin)
 bool shm_pin_scan(
     struct shm_segment *segment, uint32_t extent, unsigned pins, bool fresh);
 
+/*
+ * Would one more pin held by a caller put about half of the extents out of use?
+ * Counts such pins only where that many could be held.
+ */
+bool shm_pin_scarce(const struct shm_segment *segment);
+
 #endif /* SHM_PIN_H */
