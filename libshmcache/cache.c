@@ -428,7 +428,7 @@ check_options(const struct shmcache_options *o)
 {
 	const struct limit limits[] = {
 		{ "capacity_bytes", o->capacity_bytes, SHM_SEGMENT_MAX },
-		{ "expected_items", o->expected_items, 1ull << 36 },
+		{ "expected_items", o->expected_items, 1ull << 34 },
 		{ "max_entry_bytes", o->max_entry_bytes, SHM_EXTENT_MAX / 8 },
 		{ "extent_bytes", o->extent_bytes, SHM_EXTENT_MAX },
 		{ "peer_slots", o->peer_slots, SHM_PEERS_MAX },

@@ -29,6 +29,8 @@
 #define PEERS_PER_EXTENT  32u
 #define ENTRY_OVERHEAD    40u /* header and the options there can be */
 
+#define BUCKET_BYTES (INDEX_BUCKET_SLOTS * sizeof(uint64_t))
+
 static uint64_t
 power_of_two(uint64_t at_least)
 {
@@ -79,8 +81,7 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 {
 	memset(r, 0, sizeof(*r));
 	r->region_bytes[REGION_CACHE] = sizeof(struct cache_shared);
-	r->region_bytes[REGION_INDEX] =
-	    choose_buckets(o) * INDEX_BUCKET_SLOTS * sizeof(uint64_t);
+	r->region_bytes[REGION_INDEX] = choose_buckets(o) * BUCKET_BYTES;
 	r->process_count =
 	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
 	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
@@ -174,8 +175,6 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 	struct cache_shared *c = cache_page(base, g);
 	size_t got = 0;
 
-	c->bucket_count = g->request.region_bytes[REGION_INDEX] /
-			  (INDEX_BUCKET_SLOTS * sizeof(uint64_t));
 	c->max_entry_bytes =
 	    o->max_entry_bytes != 0
 		? o->max_entry_bytes
@@ -258,7 +257,7 @@ read_cache(struct mapping *m)
 		return SHMCACHE_ECORRUPT;
 	m->shared = c;
 	m->slots = shm_at(m->segment, g->region[REGION_INDEX]);
-	m->bucket_count = c->bucket_count;
+	m->bucket_count = g->request.region_bytes[REGION_INDEX] / BUCKET_BYTES;
 	m->group_mask =
 	    (m->bucket_count < INDEX_GROUP_BUCKETS ? m->bucket_count
 						   : INDEX_GROUP_BUCKETS) -
@@ -269,11 +268,11 @@ read_cache(struct mapping *m)
 	m->max_entry_bytes = c->max_entry_bytes;
 	m->default_ttl_ms = c->default_ttl_ms;
 	memcpy(m->secret, c->secret, sizeof(m->secret));
-	if (m->bucket_count < 2 || m->bucket_count % (m->group_mask + 1) != 0 ||
+	if (g->request.region_bytes[REGION_INDEX] % BUCKET_BYTES != 0 ||
+	    m->bucket_count < 2 || m->bucket_count > UINT32_MAX ||
+	    m->bucket_count % (m->group_mask + 1) != 0 ||
 	    (m->group_mask & (m->group_mask + 1)) != 0 ||
-	    m->bucket_count * INDEX_BUCKET_SLOTS * sizeof(uint64_t) !=
-		g->request.region_bytes[REGION_INDEX] ||
-	    m->max_entry_bytes + ENTRY_OVERHEAD > m->extent_bytes ||
+	    m->max_entry_bytes > m->extent_bytes - ENTRY_OVERHEAD ||
 	    m->default_ttl_ms < SHMCACHE_TTL_NONE)
 		return SHMCACHE_ECORRUPT;
 	return 0;

@@ -36,12 +36,11 @@ enum region {
 #define CACHE_SEQ_MAX      ((1ull << 48) - 1)
 
 struct cache_shared {
-	uint64_t bucket_count;
 	uint64_t max_entry_bytes; /* key and value */
 	int64_t default_ttl_ms;
 	uint64_t policy;
 	uint8_t secret[CACHE_SECRET_BYTES];
-	uint8_t pad0[32];
+	uint8_t pad0[40];
 	uint64_t seq;
 	uint8_t pad1[56];
 	uint64_t flush;
@@ -49,7 +48,7 @@ struct cache_shared {
 	uint8_t reserved[4096 - 384];
 };
 
-static_assert(offsetof(struct cache_shared, secret) == 32, "layout");
+static_assert(offsetof(struct cache_shared, secret) == 24, "layout");
 static_assert(offsetof(struct cache_shared, seq) == 256, "layout");
 static_assert(offsetof(struct cache_shared, flush) == 320, "layout");
 static_assert(sizeof(struct cache_shared) == 4096, "layout");

@@ -27,10 +27,14 @@ shm_arena_state(const struct shm_segment *segment, uint32_t extent)
 {
 	uint64_t word =
 	    shm_load64_acquire(&shm_extent_table(segment)[extent].state);
+	uint32_t state = (uint32_t)word & 0xff;
 	struct shm_extent e = { .number = extent,
 		.generation = (uint32_t)(word >> 32),
 		.log = (uint32_t)(word >> 8) & 0xff,
-		.state = (enum shm_extent_state)(word & 0xff) };
+		.state = SHM_DAMAGED };
+
+	if (state < SHM_DAMAGED && (word & 0xffff0000) == 0)
+		e.state = (enum shm_extent_state)state;
 
 	return e;
 }
@@ -235,12 +239,13 @@ reserve_tail(struct shm_segment *segment, const struct shm_extent *active,
     uint32_t bytes)
 {
 	uint64_t *tail = &shm_extent_table(segment)[active->number].tail;
+	uint32_t extent_bytes = segment->geometry.request.extent_bytes;
 
 	for (;;) {
 		uint64_t old = shm_load64(tail);
 		uint32_t used = bytes_of(old, active->generation);
 
-		if (bytes > segment->geometry.request.extent_bytes - used)
+		if (used > extent_bytes || bytes > extent_bytes - used)
 			return UINT32_MAX;
 		if (shm_cas64(tail, old,
 			(uint64_t)active->generation << 32 | (used + bytes)))

@@ -81,7 +81,8 @@ enum shm_extent_state {
 	SHM_SEALED,
 	SHM_EVICTING,
 	SHM_LIMBO,
-	SHM_EXTENT_STATES
+	SHM_DAMAGED, /* not a state: the word makes no sense */
+	SHM_EXTENT_STATES = SHM_DAMAGED
 };
 
 /* A state word, taken apart. */
