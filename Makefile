@@ -123,6 +123,7 @@ tests_of     = $(call programs,$(call folder_mains,$(1))) \
 LIB_A        := $(BUILD)/libshmcache.a
 SHM_A        := $(BUILD)/libshm.a
 SUPPORT_A    := $(BUILD)/tests/libsupport.a
+UNIT_A       := $(BUILD)/tests/libunit.a
 SO_NAME      := libshmcache.so.$(SO_MAJOR)
 SO           := $(BUILD)/libshmcache.so.$(VERSION)
 TOOLS        := $(call programs,$(TOOL_MAINS))
@@ -254,6 +255,10 @@ $(LIB_A): $(call objects,$(LIB_SRCS) $(SHM_SRCS))
 	$(archive)
 $(SUPPORT_A): $(call objects,$(SUPPORT_SRCS))
 	$(archive)
+# From an archive, a test takes what it calls: what helps the tests of the
+# cache is not dragged into those of shm/.
+$(UNIT_A): $(call objects,$(UNIT_SHARED))
+	$(archive)
 
 # A process that unloads the library would leave threads whose destructors
 # point into it, hence nodelete.  Sanitized objects keep undefined symbols.
@@ -281,10 +286,10 @@ $(BENCHES): $(BUILD)/bench/%: $(OBJ)/bench/%.o \
     $(call objects,$(BENCH_SHARED)) $(LIB_A)
 	$(call link,$(TOOL_LIBS) $(LIB_LIBS) -lm)
 $(call programs,$(UNIT_SHM)): $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o \
-    $(call objects,$(UNIT_SHARED)) $(SHM_A)
+    $(UNIT_A) $(SHM_A)
 	$(call link,$(UNIT_LIBS) $(LIB_LIBS))
 $(call programs,$(UNIT_LIB)): $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o \
-    $(call objects,$(UNIT_SHARED)) $(LIB_A)
+    $(UNIT_A) $(LIB_A)
 	$(call link,$(UNIT_LIBS) $(LIB_LIBS))
 
 define folder
