@@ -113,7 +113,8 @@ UNIT_LIB     := $(filter-out $(UNIT_SHM),$(UNIT_MAINS))
 # Folders whose *_test.c and *_test.sh are programs of their own.
 FOLDERS      := multi crash stress regress
 folder_mains = $(call with_main,$(wildcard tests/$(1)/*_test.c))
-folder_rest  = $(filter-out $(call folder_mains,$(1)),$(wildcard tests/$(1)/*.c))
+folder_rest  = $(filter-out $(call folder_mains,$(1)), \
+	       $(wildcard tests/$(1)/*.c))
 FOLDER_MAINS := $(foreach f,$(FOLDERS),$(call folder_mains,$f))
 FOLDER_REST  := $(foreach f,$(FOLDERS),$(call folder_rest,$f))
 
@@ -306,7 +307,8 @@ $(foreach f,$(FOLDERS),$(if $(call folder_mains,$f),$(eval $(call folder,$f))))
 
 RUN          = $(Q)SHMCACHE_BUILD='$(abspath $(BUILD))' CC='$(CC)' tests/run.sh
 check        = $(Q)$(1) || [ $$? = 77 ]
-STAGE_models = --check models $(if $(wildcard tests/models/run.sh),'tests/models/run.sh $(BUILD)/models')
+MODELS       = $(wildcard tests/models/run.sh)
+STAGE_models = --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models')
 STAGE_rules  = --check rules scripts/check-layers.sh \
 	       $(wildcard docs/man/check.sh) 'scripts/check-symbols.sh $(SO)'
 

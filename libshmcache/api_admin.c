@@ -7,7 +7,9 @@
 #include "libshmcache/verify.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void
 sum_counters(const struct mapping *m, struct shmcache_stats *stats)
@@ -43,35 +45,33 @@ count_extents(const struct mapping *m, struct shmcache_stats *stats)
 	stats->extents_limbo = by_state[SHM_LIMBO];
 }
 
-/* Pins that name an extent which no pin before them names. */
+/* Marks what a peer has pinned; how many were not marked before. */
 static uint64_t
-new_pins(const struct mapping *m, uint32_t peer_slot)
+mark_pinned(const struct mapping *m, uint32_t peer_slot, uint8_t *marked)
 {
-	const struct shm_peer_shared *table = shm_peer_table(m->segment);
-	uint64_t distinct = 0;
+	const struct shm_peer_shared *peer =
+	    &shm_peer_table(m->segment)[peer_slot];
+	uint64_t fresh = 0;
 
 	for (unsigned i = 0; i < SHM_PINS; i++) {
-		uint64_t pin = shm_load64(&table[peer_slot].pins[i]);
-		bool seen = pin == 0;
+		uint64_t pin = shm_load64(&peer->pins[i]);
 
-		for (unsigned j = 0; j < i && !seen; j++)
-			seen = shm_load64(&table[peer_slot].pins[j]) == pin;
-		for (uint32_t p = 0; p < peer_slot && !seen; p++)
-			for (unsigned j = 0; j < SHM_PINS && !seen; j++)
-				seen = shm_claim_state(
-					   shm_load64(&table[p].claim)) !=
-					   SHM_CLAIM_FREE &&
-				       shm_load64(&table[p].pins[j]) == pin;
-		distinct += !seen;
+		if (pin == 0 || pin > m->segment->geometry.request.extent_count)
+			continue;
+		fresh += !marked[pin - 1];
+		marked[pin - 1] = 1;
 	}
-	return distinct;
+	return fresh;
 }
 
-static void
+static int
 count_peers(const struct mapping *m, struct shmcache_stats *stats)
 {
 	const struct shm_request *r = &m->segment->geometry.request;
+	uint8_t *marked = calloc(r->extent_count, 1);
 
+	if (marked == NULL)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < r->peer_count; i++) {
 		uint64_t claim =
 		    shm_load64(&shm_peer_table(m->segment)[i].claim);
@@ -79,8 +79,9 @@ count_peers(const struct mapping *m, struct shmcache_stats *stats)
 		if (shm_claim_state(claim) == SHM_CLAIM_FREE)
 			continue;
 		stats->peers++;
-		stats->extents_pinned += new_pins(m, i);
+		stats->extents_pinned += mark_pinned(m, i, marked);
 	}
+	free(marked);
 	for (uint32_t i = 0; i < r->process_count; i++)
 		stats->processes +=
 		    shm_load64(&shm_process_table(m->segment)[i].generation) !=
@@ -88,6 +89,7 @@ count_peers(const struct mapping *m, struct shmcache_stats *stats)
 		    shm_process_alive(m->segment, i);
 	stats->peer_slots = r->peer_count;
 	stats->process_slots = r->process_count;
+	return 0;
 }
 
 static void
@@ -101,7 +103,7 @@ count_items(const struct mapping *m, struct shmcache_stats *stats)
 	}
 }
 
-static void
+static int
 measure(const struct mapping *m, struct shmcache_stats *stats)
 {
 	const struct shm_geometry *g = &m->segment->geometry;
@@ -110,7 +112,6 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	memset(stats, 0, sizeof(*stats));
 	sum_counters(m, stats);
 	count_extents(m, stats);
-	count_peers(m, stats);
 	count_items(m, stats);
 	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
 	stats->capacity_bytes = g->total_bytes;
@@ -121,6 +122,20 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	stats->clock_tick_ns =
 	    (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec;
 	stats->segment_id = m->segment->segment_id;
+	return count_peers(m, stats);
+}
+
+/* Enter for looking around in a cache that is still there. */
+static int
+enter_to_look(struct shmcache *cache, struct call *call)
+{
+	int error = call_enter(cache, CALL_LOOKS, call);
+
+	if (error == 0 && shm_segment_retired(call->m->segment)) {
+		call_leave();
+		error = SHMCACHE_EREMOVED;
+	}
+	return error;
 }
 
 int
@@ -131,12 +146,14 @@ shmcache_stats(struct shmcache *cache, struct shmcache_stats *stats_out,
 	struct call call;
 	int error = stats_out == NULL || stats_bytes == 0
 			? -EINVAL
-			: call_enter(cache, CALL_LOOKS, &call);
+			: enter_to_look(cache, &call);
 
 	if (error != 0)
 		return error_return(error);
-	measure(call.m, &stats);
+	error = measure(call.m, &stats);
 	call_leave();
+	if (error != 0)
+		return error_return(error);
 	memset(stats_out, 0, stats_bytes);
 	memcpy(stats_out, &stats,
 	    stats_bytes < sizeof(stats) ? stats_bytes : sizeof(stats));
@@ -163,6 +180,7 @@ int
 shmcache_verify(struct shmcache *cache, enum shmcache_verify_mode mode,
     shmcache_verify_report *report, void *context)
 {
+	struct verify_texts texts = { 0 };
 	struct call call;
 	int result;
 
@@ -171,8 +189,12 @@ shmcache_verify(struct shmcache *cache, enum shmcache_verify_mode mode,
 	result = call_enter(cache, CALL_WRITES, &call);
 	if (result != 0)
 		return error_return(result);
-	result = verify(&call, mode, report, context);
+	result = verify(&call, mode, report != NULL ? &texts : NULL);
 	call_leave();
+	/* Nothing is pinned, and no call is under way, while it reports. */
+	for (size_t i = 0; i < texts.count; i++)
+		report(context, texts.text[i]);
+	free(texts.text);
 	return error_return(result);
 }
 
@@ -206,7 +228,7 @@ shmcache_processes(struct shmcache *cache,
 	size_t count = 0;
 	int error = count_out == NULL || (processes == NULL && capacity > 0)
 			? -EINVAL
-			: call_enter(cache, CALL_LOOKS, &call);
+			: enter_to_look(cache, &call);
 
 	if (error != 0)
 		return error_return(error);

@@ -41,16 +41,34 @@ struct sink {
 	bool peek; /* no mark, no count */
 };
 
-static int
-give(const struct entry *entry, const struct sink *sink)
+/* What is known of a value before it is copied. */
+struct facts {
+	int result; /* 0, SHMCACHE_EBUFFER, or SHMCACHE_ENOENT */
+	uint32_t value_bytes;
+	uint32_t client_flags;
+};
+
+static struct facts
+learn(const struct entry *entry, const struct sink *sink)
 {
-	if (sink->value_bytes_out != NULL)
-		*sink->value_bytes_out = entry->value_bytes;
+	struct facts facts = { .value_bytes = entry->value_bytes,
+		.client_flags = entry_client_flags(entry) };
+
 	if (entry->value_bytes > sink->buffer_bytes)
-		return SHMCACHE_EBUFFER;
-	if (sink->client_flags_out != NULL)
-		*sink->client_flags_out = entry_client_flags(entry);
-	return 0;
+		facts.result = SHMCACHE_EBUFFER;
+	return facts;
+}
+
+static int
+tell(const struct facts *facts, const struct sink *sink)
+{
+	if (facts->result == SHMCACHE_ENOENT)
+		return SHMCACHE_ENOENT;
+	if (sink->value_bytes_out != NULL)
+		*sink->value_bytes_out = facts->value_bytes;
+	if (facts->result == 0 && sink->client_flags_out != NULL)
+		*sink->client_flags_out = facts->client_flags;
+	return facts->result;
 }
 
 /* Finds the key's entry and pins it, if it may be returned. */
@@ -81,21 +99,21 @@ get_pinned(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
 	struct found found;
-	int error;
+	struct facts facts;
 
 	if (!find_valid(call, key, SHM_PIN_ENTRY, &found)) {
 		if (!sink->peek)
 			note_read(call, NULL);
 		return call_miss(call);
 	}
-	error = give(&found.entry, sink);
-	if (error == 0 && found.entry.value_bytes > 0)
+	facts = learn(&found.entry, sink);
+	if (facts.result == 0 && found.entry.value_bytes > 0)
 		memcpy(
 		    sink->buffer, found.entry.value, found.entry.value_bytes);
-	if (error == 0 && !sink->peek)
+	if (facts.result == 0 && !sink->peek)
 		note_read(call, &found);
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	return error;
+	return tell(&facts, sink);
 }
 
 enum glance { GLANCE_OTHER, GLANCE_FOUND, GLANCE_AGAIN };
@@ -113,7 +131,7 @@ same_bytes(const uint8_t *racy, const uint8_t *bytes, uint32_t count)
 /* Copies what one slot names, if it is the key's.  U1, U2. */
 static enum glance
 glance(const struct call *call, const struct key *key, uint64_t slot,
-    const struct sink *sink, int *result)
+    const struct sink *sink, struct facts *facts)
 {
 	const struct mapping *m = call->m;
 	uint64_t offset, word = shm_load64_acquire(&m->slots[slot]);
@@ -130,15 +148,18 @@ glance(const struct call *call, const struct key *key, uint64_t slot,
 	same = opened && entry.key_bytes == key->bytes &&
 	       same_bytes(entry.key, key->data, key->bytes);
 	if (same) {
-		*result = entry_valid(m, &entry) ? give(&entry, sink)
-						 : SHMCACHE_ENOENT;
-		if (*result == 0)
+		*facts = learn(&entry, sink);
+		if (!entry_valid(m, &entry))
+			facts->result = SHMCACHE_ENOENT;
+		if (facts->result == 0)
 			shm_read_bytes(
 			    sink->buffer, entry.value, entry.value_bytes);
 	}
 	shm_fence_acquire(); /* U2 */
 	after = shm_arena_state(m->segment, number);
 	if (after.generation != before.generation ||
+	    (after.generation & INDEX_GENERATION) !=
+		(word >> INDEX_ADDRESS_BITS & INDEX_GENERATION) ||
 	    shm_load64(&m->slots[slot]) != word)
 		return GLANCE_AGAIN;
 	return same ? GLANCE_FOUND : GLANCE_OTHER;
@@ -150,16 +171,14 @@ get_unpinned(
 {
 	for (unsigned try = 0; try < UNPINNED_TRIES; try++) {
 		enum glance g = GLANCE_OTHER;
-		int result = 0;
+		struct facts facts = { .result = SHMCACHE_ENOENT };
 
 		for (unsigned n = 0; n < INDEX_WINDOW && g == GLANCE_OTHER; n++)
-			g = glance(
-			    call, key, index_slot(key, n), sink, &result);
-		if (g == GLANCE_FOUND)
-			return result == SHMCACHE_ENOENT ? call_miss(call)
-							 : result;
-		if (g == GLANCE_OTHER)
-			return call_miss(call);
+			g = glance(call, key, index_slot(key, n), sink, &facts);
+		if (g != GLANCE_AGAIN)
+			return tell(&facts, sink) == SHMCACHE_ENOENT
+				   ? call_miss(call)
+				   : facts.result;
 	}
 	return SHMCACHE_EBUSY;
 }
@@ -276,7 +295,7 @@ pin_item(const struct call *call, const struct key *key,
 	struct found found;
 	int pin;
 
-	if (shm_pin_scarce(call->m->segment))
+	if (shm_pin_scarce(call->peer))
 		return copy_item(call, key, item_out);
 	pin = shm_peer_hold(call->peer);
 	if (pin < 0)
@@ -333,8 +352,6 @@ shmcache_unpin(struct shmcache *cache, struct shmcache_item *item)
 	    item->pin < SHM_PIN_HANDLES || item->pin >= SHM_PIN_END)
 		return error_return(-EINVAL);
 	error = call_enter(cache, CALL_LOOKS, &call);
-	if (error == SHMCACHE_EREMOVED)
-		error = call_enter(cache, CALL_READS, &call);
 	if (error != 0)
 		return error_return(error);
 	peer = item->owner;

@@ -7,6 +7,7 @@
 
 #include "libshmcache/error.h"
 #include "shm/atomic.h"
+#include "shm/clock.h"
 #include "shm/error.h"
 
 #include <errno.h>
@@ -17,8 +18,11 @@
 #include <sys/mman.h>
 #include <urcu/urcu-bp.h>
 
-/* A thread that found every slot taken asks again after so long. */
+/* A process that found every slot taken asks again after so long. */
 #define PEER_RETRY_MS 100
+
+/* A child that could not attach tries again after so long. */
+#define ATTACH_RETRY_MS 10
 
 /* A peer of this thread, for one segment. */
 struct thread_peer {
@@ -32,8 +36,6 @@ struct thread {
 	uint64_t segment_id; /* the last one used, and its peer */
 	struct shm_peer *peer;
 	struct thread_peer *peers;
-	uint64_t denied_id; /* the last segment without a free slot */
-	uint64_t denied_until_ms;
 };
 
 static __thread struct thread thread __attribute__((tls_model("initial-exec")));
@@ -43,6 +45,27 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_key;
 static struct shmcache *handles;
 static int once_error;
+
+/* The lock's holder opens files and must not be cancelled there. */
+static int
+take_lock(void)
+{
+	int cancel_state;
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	(void)pthread_mutex_lock(&lock);
+	return cancel_state;
+}
+
+static void
+drop_lock(int cancel_state)
+{
+	(void)pthread_mutex_unlock(&lock);
+	(void)pthread_setcancelstate(cancel_state, NULL);
+}
+
+/* fork() is under way, and its handlers take care of everything. */
+static bool fork_prepared;
 
 /* A page of its own that reads 1, and in a forked child 0. */
 static uint32_t *not_forked;
@@ -65,8 +88,8 @@ static void
 release_thread(void *peers)
 {
 	struct thread_peer *tp = peers;
+	int cancel_state = take_lock();
 
-	(void)pthread_mutex_lock(&lock);
 	while (tp != NULL) {
 		struct thread_peer *next = tp->next;
 
@@ -75,7 +98,7 @@ release_thread(void *peers)
 		free(tp);
 		tp = next;
 	}
-	(void)pthread_mutex_unlock(&lock);
+	drop_lock(cancel_state);
 	thread = (struct thread){ .inside = false };
 }
 
@@ -84,11 +107,13 @@ prepare_fork(void)
 {
 	urcu_bp_before_fork();
 	(void)pthread_mutex_lock(&lock);
+	fork_prepared = true;
 }
 
 static void
 parent_forked(void)
 {
+	fork_prepared = false;
 	(void)pthread_mutex_unlock(&lock);
 	urcu_bp_after_fork_parent();
 }
@@ -136,21 +161,30 @@ start_anew(void)
 	shm_store32(not_forked, NOT_FORKED);
 }
 
+/* May have been done already, by a call from another's handler. */
 static void
 child_forked(void)
 {
+	if (!fork_prepared)
+		return;
+	fork_prepared = false;
 	urcu_bp_after_fork_child();
 	start_anew();
 	(void)pthread_mutex_unlock(&lock);
 }
 
-/* A child that no fork handler prepared (clone(2), _Fork(3)). */
+/* A child that no fork handler prepared (clone(2), _Fork(3)), or one whose
+   handlers have not come to ours yet. */
 static void
 recover_fork(void)
 {
 	if (!shm_cas32(not_forked, FORKED, RECOVERING)) {
 		while (shm_load32(not_forked) == RECOVERING)
 			(void)sched_yield();
+		return;
+	}
+	if (fork_prepared) {
+		child_forked();
 		return;
 	}
 	urcu_bp_before_fork();
@@ -217,11 +251,11 @@ static int
 claim_peer(struct mapping *m)
 {
 	struct thread_peer *tp = malloc(sizeof(*tp));
-	int error;
+	int error, cancel_state;
 
 	if (tp == NULL)
 		return -ENOMEM;
-	(void)pthread_mutex_lock(&lock);
+	cancel_state = take_lock();
 	prune_peers();
 	(void)pthread_setspecific(thread_key, thread.peers);
 	error = shm_peer_claim(m->segment, &tp->peer);
@@ -229,7 +263,7 @@ claim_peer(struct mapping *m)
 		shm_peer_release(tp->peer);
 		error = -ENOMEM;
 	}
-	(void)pthread_mutex_unlock(&lock);
+	drop_lock(cancel_state);
 	if (error != 0) {
 		free(tp);
 		return error;
@@ -255,14 +289,12 @@ find_peer(struct mapping *m)
 			thread.peer = tp->peer;
 			return 0;
 		}
-	if (thread.denied_id == id &&
-	    mapping_now_ms(m) < thread.denied_until_ms)
+	if (shm_clock_ms() < shm_load64(&m->denied_until_ms))
 		return SHMCACHE_EPEERS;
 	error = claim_peer(m);
-	if (error == SHMCACHE_EPEERS) {
-		thread.denied_id = id;
-		thread.denied_until_ms = mapping_now_ms(m) + PEER_RETRY_MS;
-	}
+	if (error == SHMCACHE_EPEERS)
+		shm_store64(
+		    &m->denied_until_ms, shm_clock_ms() + PEER_RETRY_MS);
 	return error;
 }
 
@@ -272,11 +304,11 @@ enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 	struct mapping *m = rcu_dereference(cache->mapping);
 	int error = 0;
 
+	call->m = m;
 	if (m == NULL)
 		return cache->error;
-	call->m = m;
 	call->peer = NULL;
-	if (needs != CALL_READS && shm_segment_retired(m->segment))
+	if (needs == CALL_WRITES && shm_segment_retired(m->segment))
 		return SHMCACHE_EREMOVED;
 	if (needs == CALL_LOOKS)
 		return 0;
@@ -285,6 +317,37 @@ enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 	if (error == 0)
 		call->peer = thread.peer;
 	return error == SHMCACHE_EPEERS && needs == CALL_READS ? 0 : error;
+}
+
+/*
+ * A child that could not attach when it was born (no descriptor, no process slot
+ * was left) tries again, now and then.  True if it was worth it.
+ */
+static bool
+revive(struct shmcache *cache)
+{
+	int cancel_state = take_lock();
+	uint64_t now_ms = shm_clock_ms();
+
+	if (cache->mapping == NULL && cache->error != SHMCACHE_EREMOVED &&
+	    now_ms >= cache->retry_at_ms) {
+		cache->retry_at_ms = now_ms + ATTACH_RETRY_MS;
+		reopen(cache);
+	}
+	drop_lock(cancel_state);
+	return cache->mapping != NULL;
+}
+
+static int
+enter(struct shmcache *cache, enum call_needs needs, struct call *call)
+{
+	int error;
+
+	urcu_bp_read_lock();
+	error = enter_mapping(cache, needs, call);
+	if (__builtin_expect(error != 0, 0))
+		urcu_bp_read_unlock();
+	return error;
 }
 
 int
@@ -296,10 +359,13 @@ call_enter(struct shmcache *cache, enum call_needs needs, struct call *call)
 		return SHMCACHE_EDEADLK;
 	if (__builtin_expect(shm_load32(not_forked) != NOT_FORKED, 0))
 		recover_fork();
-	urcu_bp_read_lock();
-	error = enter_mapping(cache, needs, call);
-	if (__builtin_expect(error != 0, 0))
-		call_leave();
+	error = enter(cache, needs, call);
+	if (__builtin_expect(error != 0, 0)) {
+		if (call->m == NULL && revive(cache))
+			error = enter(cache, needs, call);
+		if (error != 0)
+			call_end();
+	}
 	return error;
 }
 
@@ -320,12 +386,13 @@ call_miss(const struct call *call)
 void
 cache_release_peer(struct shm_peer *peer)
 {
-	(void)pthread_mutex_lock(&lock);
+	int cancel_state = take_lock();
+
 	shm_peer_release(peer);
-	(void)pthread_mutex_unlock(&lock);
+	drop_lock(cancel_state);
 }
 
-/* Attach to `path`, and put the handle on the list. */
+/* Attach to `path`, and put the handle on the list.  Under the lock. */
 static int
 attach(const char *path, bool any_owner, struct shmcache **cache_out)
 {
@@ -338,14 +405,12 @@ attach(const char *path, bool any_owner, struct shmcache **cache_out)
 		return -ENOMEM;
 	memcpy(cache->path, path, path_bytes);
 	cache->any_owner = any_owner;
-	(void)pthread_mutex_lock(&lock);
 	error = mapping_open(path, any_owner, &m);
 	if (error == 0) {
 		rcu_assign_pointer(cache->mapping, m);
 		cache->next = handles;
 		handles = cache;
 	}
-	(void)pthread_mutex_unlock(&lock);
 	if (error != 0) {
 		free(cache);
 		return error;
@@ -469,7 +534,7 @@ shmcache_open(const char *name, const struct shmcache_options *options,
 {
 	struct shmcache_options o;
 	char path[SHM_PATH_MAX];
-	int error;
+	int error, cancel_state;
 
 	if (cache_out == NULL)
 		return error_return(-EINVAL);
@@ -485,8 +550,11 @@ shmcache_open(const char *name, const struct shmcache_options *options,
 		error = check_options(&o);
 	if (error == 0)
 		error = shm_segment_path(name, path);
-	if (error == 0)
+	if (error == 0) {
+		cancel_state = take_lock();
 		error = attach_or_create(path, &o, cache_out);
+		drop_lock(cancel_state);
+	}
 	call_end();
 	return error_return(error);
 }
@@ -505,15 +573,15 @@ unlist(struct shmcache *cache)
 static int
 withdraw(struct shmcache *cache)
 {
+	int cancel_state = take_lock();
 	int error = 0;
 
-	(void)pthread_mutex_lock(&lock);
 	if (cache->mapping != NULL && shm_peer_holds(cache->mapping->segment))
 		error = shm_error_note(
 		    SHMCACHE_EBUSY, "an item of the cache is still pinned");
 	else
 		unlist(cache);
-	(void)pthread_mutex_unlock(&lock);
+	drop_lock(cancel_state);
 	return error;
 }
 
@@ -525,11 +593,12 @@ free_handle(struct shmcache *cache)
 	rcu_assign_pointer(cache->mapping, NULL);
 	urcu_bp_synchronize_rcu();
 	if (m != NULL) {
-		(void)pthread_mutex_lock(&lock);
+		int cancel_state = take_lock();
+
 		while (m->segment->peers != NULL)
 			shm_peer_release(m->segment->peers);
 		mapping_close(m);
-		(void)pthread_mutex_unlock(&lock);
+		drop_lock(cancel_state);
 	}
 	free(cache);
 }
@@ -556,13 +625,16 @@ int
 shmcache_remove(const char *name)
 {
 	char path[SHM_PATH_MAX];
-	int error;
+	int error, cancel_state;
 
 	if (!call_begin())
 		return error_return(SHMCACHE_EDEADLK);
 	error = shm_segment_path(name, path);
-	if (error == 0)
+	if (error == 0) {
+		cancel_state = take_lock();
 		error = mapping_remove(path);
+		drop_lock(cancel_state);
+	}
 	call_end();
 	return error_return(error);
 }

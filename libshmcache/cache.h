@@ -30,6 +30,7 @@
 struct shmcache {
 	struct mapping *mapping; /* RCU; NULL: `error` says why */
 	int error;
+	uint64_t retry_at_ms;
 	bool any_owner;
 	struct shmcache *next;
 	char path[];
@@ -43,7 +44,7 @@ struct call {
 enum call_needs {
 	CALL_READS,  /* a peer if there is one */
 	CALL_WRITES, /* a peer, and a cache that was not removed */
-	CALL_LOOKS   /* no peer */
+	CALL_LOOKS   /* no peer, of a cache that was removed too */
 };
 
 /*

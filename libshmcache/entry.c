@@ -68,12 +68,12 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 	shm_write_bytes(body, content->key, content->key_bytes);
 	shm_write_bytes(
 	    body + content->key_bytes, content->value, content->value_bytes);
-	if (content->expires_ms != 0)
-		shm_arena_lower_hint(m->segment, place->extent,
-		    place->generation, content->expires_ms);
 	shm_arena_account(
 	    m->segment, place->extent, place->generation, place->bytes);
 	shm_arena_start(m->segment, place);
+	if (content->expires_ms != 0)
+		shm_arena_lower_hint(m->segment, place->extent,
+		    place->generation, content->expires_ms);
 }
 
 bool
@@ -82,6 +82,7 @@ entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
 	uint64_t in_arena = offset - m->segment->geometry.arena;
 	uint64_t room = m->extent_bytes - (in_arena & (m->extent_bytes - 1));
 	struct entry_shared *shared = shm_at(m->segment, offset);
+	uint64_t payload;
 	uint32_t body;
 
 	if (room < sizeof(*shared) + 1)
@@ -95,12 +96,11 @@ entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
 	body = (uint32_t)sizeof(*shared) + options_bytes(entry_out->flags);
 	entry_out->key = (const uint8_t *)shared + body;
 	entry_out->value = entry_out->key + entry_out->key_bytes;
-	if ((uint64_t)body + entry_out->key_bytes + entry_out->value_bytes >
-		room ||
-	    entry_out->key_bytes == 0)
+	payload = (uint64_t)entry_out->key_bytes + entry_out->value_bytes;
+	if (entry_out->key_bytes == 0 || body + payload > room ||
+	    payload > m->max_entry_bytes)
 		return false;
-	entry_out->bytes = round_to_unit(
-	    (uint64_t)body + entry_out->key_bytes + entry_out->value_bytes);
+	entry_out->bytes = round_to_unit(body + payload);
 	return true;
 }
 

@@ -91,8 +91,8 @@ uint32_t entry_bytes(const struct entry_content *content);
 void entry_write(const struct mapping *m, const struct shm_place *place,
     const struct entry_content *content);
 
-/* Take the entry at this offset apart; false if its lengths leave its extent
-   (damage). */
+/* Take the entry at this offset apart; false if its lengths leave its extent or
+   are more than the cache allows (damage). */
 bool entry_open(
     const struct mapping *m, uint64_t offset, struct entry *entry_out);
 
@@ -108,7 +108,8 @@ void entry_carry(const struct mapping *m, const struct entry *entry,
 static inline uint64_t
 entry_seq(const struct entry *entry)
 {
-	return (uint64_t)entry->shared->seq_high << 32 | entry->shared->seq_low;
+	return (uint64_t)shm_load16(&entry->shared->seq_high) << 32 |
+	       shm_load32(&entry->shared->seq_low);
 }
 
 /* Stop all further touches; returns the time it expires, 0 for never. */

@@ -32,7 +32,10 @@ SAME(ENOPROC);
 static_assert((int)SHMCACHE_ENOCACHE == (int)SHM_ENOSEGMENT, "ENOCACHE");
 static_assert((int)SHMCACHE_ENOTCACHE == (int)SHM_ENOTSEGMENT, "ENOTCACHE");
 
+/* The thread's last failure, and its note if it left one. */
 static __thread int last_error __attribute__((tls_model("initial-exec")));
+static __thread const char *last_text
+    __attribute__((tls_model("initial-exec")));
 
 static const struct {
 	int error;
@@ -82,17 +85,18 @@ shmcache_strerror(int error)
 int
 error_return(int error)
 {
-	if (error < 0)
+	if (error < 0) {
 		last_error = error;
+		last_text =
+		    error == SHMCACHE_ENOENT ? NULL : shm_error_take(error);
+	}
 	return error;
 }
 
 const char *
 shmcache_last_error(void)
 {
-	const char *text = shm_error_text(last_error);
-
-	return text != NULL ? text : shmcache_strerror(last_error);
+	return last_text != NULL ? last_text : shmcache_strerror(last_error);
 }
 
 const char *

@@ -9,6 +9,7 @@
 #include "libshmcache/index.h"
 #include "libshmcache/policy.h"
 #include "libshmcache/stats.h"
+#include "shm/error.h"
 
 #include <sched.h>
 
@@ -123,7 +124,7 @@ unlink_entry(const struct call *call, struct eviction *eviction, uint32_t at)
 
 bool
 evict_finish(const struct call *call, const struct shm_extent *extent,
-    enum evict_mode mode)
+    enum evict_mode mode, bool fresh)
 {
 	struct shm_segment *segment = call->m->segment;
 	struct eviction eviction = { *extent, mode,
@@ -142,7 +143,14 @@ evict_finish(const struct call *call, const struct shm_extent *extent,
 		stats_count(call->peer, COUNT_extents_evicted);
 	shm_pin_clear(call->peer, SHM_PIN_SCAN);
 	limbo.state = SHM_LIMBO;
-	if (!shm_arena_recycle(segment, &limbo, false))
+	return evict_recycle(call, &limbo, fresh);
+}
+
+bool
+evict_recycle(
+    const struct call *call, const struct shm_extent *extent, bool fresh)
+{
+	if (!shm_arena_recycle(call->m->segment, extent, fresh))
 		return false;
 	stats_count(call->peer, COUNT_extents_recycled);
 	return true;
@@ -150,98 +158,115 @@ evict_finish(const struct call *call, const struct shm_extent *extent,
 
 bool
 evict_extent(const struct call *call, const struct shm_extent *extent,
-    enum evict_mode mode)
+    enum evict_mode mode, bool fresh)
 {
 	struct shm_extent evicting = *extent;
 
-	if (!shm_arena_begin_evict(call->m->segment, extent, false))
+	if (!shm_arena_begin_evict(call->m->segment, extent, fresh))
 		return false;
 	evicting.state = SHM_EVICTING;
-	return evict_finish(call, &evicting, mode);
+	return evict_finish(call, &evicting, mode, fresh);
 }
 
-/* Recycles an extent that is in LIMBO, if there is one without readers. */
-static bool
-recycle_one(const struct call *call, bool fresh)
+/* What one pass over the extents has seen. */
+struct survey {
+	uint32_t free;
+	bool recycled;  /* something was, on the way */
+	bool abandoned; /* nobody is at work in `evicting` */
+	struct shm_extent evicting;
+	struct shm_extent deadest; /* SEALED, mostly dead; else SHM_DAMAGED */
+};
+
+bool
+evict_abandoned(
+    const struct call *call, const struct shm_extent *extent, bool fresh)
 {
-	struct shm_segment *segment = call->m->segment;
-	uint32_t count = segment->geometry.request.extent_count;
-
-	for (uint32_t i = 0; i < count; i++) {
-		struct shm_extent e = shm_arena_state(segment, i);
-
-		if (e.state == SHM_LIMBO &&
-		    shm_arena_recycle(segment, &e, fresh)) {
-			stats_count(call->peer, COUNT_extents_recycled);
-			return true;
-		}
-	}
-	return false;
+	return !shm_pin_scan(
+	    call->m->segment, extent->number, 1u << SHM_PIN_SCAN, fresh);
 }
 
-/* Finishes an eviction that another has begun. */
-static bool
-join_one(const struct call *call)
+static void
+note_evicting(const struct call *call, const struct shm_extent *e, bool fresh,
+    struct survey *s)
 {
-	struct shm_segment *segment = call->m->segment;
-	uint32_t count = segment->geometry.request.extent_count;
-
-	for (uint32_t i = 0; i < count; i++) {
-		struct shm_extent e = shm_arena_state(segment, i);
-
-		if (e.state == SHM_EVICTING &&
-		    evict_finish(call, &e, EVICT_DROP))
-			return true;
-	}
-	return false;
+	if (s->abandoned)
+		return;
+	s->evicting = *e;
+	s->abandoned = evict_abandoned(call, e, fresh);
 }
 
-/* Empties the extent with the fewest live bytes, if it is mostly dead. */
-static bool
-clean_one(const struct call *call)
+/* Looks at every extent once, and recycles the first that it can. */
+static void
+look_around(const struct call *call, bool fresh, struct survey *s)
 {
 	struct shm_segment *segment = call->m->segment;
-	struct shm_extent deadest = { .state = SHM_FREE };
 	uint32_t least = UINT32_MAX;
 
+	*s = (struct survey){ .evicting.state = SHM_DAMAGED,
+		.deadest.state = SHM_DAMAGED };
 	for (uint32_t i = 0; i < segment->geometry.request.extent_count; i++) {
 		struct shm_extent e = shm_arena_state(segment, i);
 		uint32_t live = shm_arena_live(segment, i, e.generation);
 
-		if (e.state == SHM_SEALED && live < least) {
+		if (e.state == SHM_FREE) {
+			s->free++;
+		} else if (e.state == SHM_EVICTING) {
+			note_evicting(call, &e, fresh, s);
+		} else if (e.state == SHM_LIMBO && !s->recycled) {
+			s->recycled = evict_recycle(call, &e, fresh);
+		} else if (e.state == SHM_SEALED && live < least &&
+			   policy_mostly_dead(live, call->m->extent_bytes)) {
 			least = live;
-			deadest = e;
+			s->deadest = e;
 		}
 	}
-	return policy_mostly_dead(least, call->m->extent_bytes) &&
-	       evict_extent(call, &deadest, EVICT_CLEAN);
 }
 
-/* Empties an extent: the deadest, or the next on the circle that can be. */
+/* Empties the next extent on the circle that can be. */
 static bool
-evict_one(const struct call *call)
+follow_hand(const struct call *call, bool fresh)
 {
 	struct shm_segment *segment = call->m->segment;
 	uint32_t count = segment->geometry.request.extent_count;
 
-	if (clean_one(call))
-		return true;
-
 	for (uint32_t i = 0; i < count; i++) {
 		struct shm_extent e = shm_arena_next_victim(segment);
+		uint32_t live = shm_arena_live(segment, e.number, e.generation);
 
 		if (e.state == SHM_SEALED &&
-		    evict_extent(call, &e, EVICT_CLOCK))
+		    evict_extent(call, &e,
+			policy_mostly_dead(live, call->m->extent_bytes)
+			    ? EVICT_CLEAN
+			    : EVICT_CLOCK,
+			fresh))
 			return true;
 	}
 	return false;
+}
+
+/* Finishes what was abandoned; else takes a victim, the deadest that was seen or
+   the hand's. */
+static bool
+free_one(const struct call *call, const struct survey *s, bool fresh)
+{
+	return (s->abandoned &&
+		   evict_finish(call, &s->evicting, EVICT_DROP, fresh)) ||
+	       (s->deadest.state == SHM_SEALED &&
+		   evict_extent(call, &s->deadest, EVICT_CLEAN, fresh)) ||
+	       follow_hand(call, fresh);
 }
 
 /* One pass: frees an extent, or finds that others have. */
 static bool
 make_room(const struct call *call, bool fresh)
 {
-	return recycle_one(call, fresh) || join_one(call) || evict_one(call) ||
+	struct survey s;
+
+	look_around(call, fresh, &s);
+	return s.recycled ||
+	       (s.evicting.state == SHM_EVICTING &&
+		   evict_finish(call, &s.evicting, EVICT_DROP, fresh)) ||
+	       free_one(call, &s, fresh) ||
 	       shm_arena_count_free(call->m->segment, 1) > 0;
 }
 
@@ -250,15 +275,17 @@ evict_reserve(
     const struct call *call, uint32_t bytes, struct shm_place *place_out)
 {
 	unsigned passes = 0;
+	int error;
 
-	while (shm_arena_reserve(call->peer, LOG_MAIN, bytes, place_out) != 0) {
+	while ((error = shm_arena_reserve(
+		    call->peer, LOG_MAIN, bytes, place_out)) == SHM_EBUSY) {
 		if (make_room(call, passes > 0))
 			continue;
 		if (++passes == PASSES_MAX)
 			return SHMCACHE_EBUSY;
 		(void)sched_yield();
 	}
-	return 0;
+	return error;
 }
 
 uint32_t
@@ -267,9 +294,15 @@ evict_fill_reserve(const struct call *call)
 	const struct mapping *m = call->m;
 	uint32_t freed = 0;
 
-	while (shm_arena_count_free(m->segment, m->reserve) < m->reserve &&
-	       freed < m->reserve &&
-	       (recycle_one(call, false) || evict_one(call)))
+	while (freed < m->reserve &&
+	       shm_arena_count_free(m->segment, m->reserve) < m->reserve) {
+		struct survey s;
+
+		look_around(call, false, &s);
+		if (s.free < m->reserve && !s.recycled &&
+		    !free_one(call, &s, false))
+			break;
 		freed++;
+	}
 	return freed;
 }

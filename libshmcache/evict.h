@@ -49,12 +49,26 @@ enum evict_mode {
 	EVICT_CLEAN  /* the extent is mostly dead */
 };
 
-/* Empty one extent that is EVICTING, and recycle it.  True if that freed it. */
-bool evict_finish(const struct call *call, const struct shm_extent *extent,
-    enum evict_mode mode);
+/*
+ * Each of these is true if it freed the extent.  `fresh`: ask the kernel whether
+ * those who have it pinned are alive, also if they were a moment ago.
+ */
 
-/* Empty a SEALED extent. */
+/* Empty an extent that is EVICTING, and recycle it. */
+bool evict_finish(const struct call *call, const struct shm_extent *extent,
+    enum evict_mode mode, bool fresh);
+
+/* Is nobody at work in an EVICTING extent?  An evictor has it pinned; one that
+   was killed has not. */
+bool evict_abandoned(
+    const struct call *call, const struct shm_extent *extent, bool fresh);
+
+/* Empty a SEALED extent, and recycle it. */
 bool evict_extent(const struct call *call, const struct shm_extent *extent,
-    enum evict_mode mode);
+    enum evict_mode mode, bool fresh);
+
+/* Recycle an extent that is in LIMBO. */
+bool evict_recycle(
+    const struct call *call, const struct shm_extent *extent, bool fresh);
 
 #endif /* LIBSHMCACHE_EVICT_H */

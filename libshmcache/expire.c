@@ -58,13 +58,14 @@ sweep_extent(const struct call *call, const struct shm_extent *extent,
     struct shmcache_sweep_result *result)
 {
 	struct shm_segment *segment = call->m->segment;
-	uint64_t hint =
-	    shm_arena_hint(segment, extent->number, extent->generation);
 	struct walk walk = { .next_expiry_ms = SHM_HINT_NONE };
 	uint32_t at = 0;
+	uint64_t hint;
 
 	if (!shm_arena_pin_walk(call->peer, extent))
 		return;
+	hint =
+	    shm_arena_clean_hint(segment, extent->number, extent->generation);
 	while ((at = shm_arena_next_start(segment, extent->number,
 		    extent->generation, at, false)) != UINT32_MAX) {
 		sweep_entry(call, extent, at, &walk);
@@ -100,17 +101,13 @@ look_after(const struct call *call, uint32_t number, bool flushed,
 		(void)shm_arena_seal(segment, &e);
 	if (e.state == SHM_SEALED &&
 	    shm_arena_live(segment, number, e.generation) == 0 &&
-	    evict_extent(call, &e, EVICT_CLEAN))
+	    evict_extent(call, &e, EVICT_CLEAN, true))
 		result->recycled_extents++;
-	/* An evictor at work has it pinned; one that died has not. */
-	if (e.state == SHM_EVICTING &&
-	    !shm_pin_scan(segment, number, 1u << SHM_PIN_SCAN, true) &&
-	    evict_finish(call, &e, EVICT_DROP))
+	if (e.state == SHM_EVICTING && evict_abandoned(call, &e, true) &&
+	    evict_finish(call, &e, EVICT_DROP, true))
 		result->recycled_extents++;
-	if (e.state == SHM_LIMBO && shm_arena_recycle(segment, &e, true)) {
-		stats_count(call->peer, COUNT_extents_recycled);
+	if (e.state == SHM_LIMBO && evict_recycle(call, &e, true))
 		result->recycled_extents++;
-	}
 }
 
 static int64_t

@@ -14,7 +14,7 @@
    is done within one; after these it is taken to stand still. */
 #define ROUNDS_MAX 8u
 
-/* Longest wait of a round, in pauses of the processor (some 40 cycles each):
+/* Longest wait of a round, in pauses of the processor (some 40 cycles each on x86):
    longer than an insert takes. */
 #define PAUSES_MAX 256u
 
@@ -219,10 +219,22 @@ entry_worth(const struct mapping *m, const struct entry *entry)
 	return entry_valid(m, entry) ? 1u + shm_load8(&entry->shared->ref) : 0;
 }
 
+/* Every word of the window is being inserted, or is damaged: whatever this slot
+   holds goes, so that there is room.  (No pin is needed: taking a word away is
+   an eviction, whatever it means by then.) */
+static void
+take_away(const struct call *call, uint64_t slot)
+{
+	uint64_t word = shm_load64(&call->m->slots[slot]);
+
+	if (word != 0)
+		(void)index_abort(call, slot, word);
+}
+
 /*
  * The window is full: finds the word to displace, one that names what cannot be
- * read any more, else what was read least.  False: a tentative word was taken
- * away instead, or things have moved.
+ * read any more, else what was read least; it is pinned.  False: things have
+ * moved, start again.
  */
 static bool
 choose_victim(
@@ -230,16 +242,16 @@ choose_victim(
 {
 	unsigned start = random_below(call->peer, INDEX_WINDOW);
 	unsigned least = UINT32_MAX;
+	bool moved = false;
 
-	for (unsigned i = 0; i < INDEX_WINDOW && least > 0; i++) {
+	for (unsigned i = 0; i < INDEX_WINDOW && least > 0 && !moved; i++) {
 		uint64_t slot = index_slot(key, (start + i) % INDEX_WINDOW);
 		uint64_t word = shm_load64_acquire(&call->m->slots[slot]);
 		struct entry entry;
 		unsigned worth;
 
-		if (word == 0)
-			return false;
-		if ((word & INDEX_TENTATIVE) != 0 ||
+		moved = word == 0;
+		if (moved || (word & INDEX_TENTATIVE) != 0 ||
 		    !index_pin(call, slot, word, SHM_PIN_RIVAL, &entry))
 			continue;
 		worth = entry_worth(call->m, &entry);
@@ -250,12 +262,10 @@ choose_victim(
 		}
 	}
 	shm_pin_clear(call->peer, SHM_PIN_RIVAL);
+	if (moved)
+		return false;
 	if (least == UINT32_MAX) {
-		uint64_t slot = index_slot(key, start);
-		uint64_t word = shm_load64_acquire(&call->m->slots[slot]);
-
-		if ((word & INDEX_TENTATIVE) != 0)
-			(void)index_abort(call, slot, word);
+		take_away(call, index_slot(key, start));
 		return false;
 	}
 	return index_pin(
@@ -358,9 +368,13 @@ insert(const struct call *call, const struct key *key, uint64_t word,
 	if (!claim_slot(call, key, tentative, &slot))
 		return false;
 	verdict = judge_window(call, key, slot, round < ROUNDS_MAX);
-	if (verdict == GO_ON)
-		return shm_cas64(&call->m->slots[slot], tentative, word);
-	(void)shm_cas64(&call->m->slots[slot], tentative, 0);
+	if (verdict == GO_ON) {
+		if (shm_cas64(&call->m->slots[slot], tentative, word))
+			return true;
+		verdict = GIVE_WAY; /* a rival took it away */
+	} else {
+		(void)shm_cas64(&call->m->slots[slot], tentative, 0);
+	}
 	if (verdict == GIVE_WAY)
 		back_off(call->peer, round);
 	return false;

@@ -46,9 +46,11 @@
  * not.  Readers see tentative words as absent.  Every word that is in the index,
  * tentative or final, names an entry that was started.
  *
- * ABA: a word that a peer expects in a CAS names an extent that the peer has
- * pinned, from before it looked at the word (or it is its own target), so the
- * same word cannot have come to mean something else.
+ * ABA: a final word that a peer expects in a CAS names an extent that the peer
+ * has pinned, from before it looked at the word (or it is its own target), so the
+ * same word cannot have come to mean something else.  Taking a tentative word
+ * away, or any word of a window in which nothing can be opened, needs no pin:
+ * whatever it means by then, its loss is an eviction or a fresh start.
  *
  * Killed after 2: a tentative word stays, invisible; the next set of the key, or
  * the eviction of its extent, takes it away.  Killed anywhere else: the CAS was

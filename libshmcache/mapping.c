@@ -289,6 +289,12 @@ mapping_open(const char *path, bool any_owner, struct mapping **mapping_out)
 	memset(m, 0, sizeof(*m));
 	error = shm_segment_attach(
 	    path, mapping_signature(), any_owner, &m->segment);
+	if (error == SHMCACHE_EREMOVED) {
+		/* Whoever removed it was killed half way, or is at it. */
+		error = mapping_remove(path);
+		if (error == 0)
+			error = SHMCACHE_ENOCACHE;
+	}
 	if (error != 0) {
 		free(m);
 		return error;

@@ -15,13 +15,13 @@
 #define LIBSHMCACHE_MAPPING_H
 
 #include "libshmcache/shmcache.h"
+#include "shm/clock.h"
 #include "shm/segment.h"
 
 #include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 /* The regions of the segment. */
 enum region {
@@ -64,8 +64,9 @@ struct mapping {
 	uint32_t reserve; /* extents to keep free */
 	uint64_t max_entry_bytes;
 	int64_t default_ttl_ms;
-	int64_t clock_offset_ms; /* of this time namespace */
-	uint64_t swept_flush;    /* the flush that this process last swept */
+	int64_t clock_offset_ms;  /* of this time namespace */
+	uint64_t denied_until_ms; /* no peer slot was free: don't ask */
+	uint64_t swept_flush;     /* the flush that this process last swept */
 	uint8_t secret[CACHE_SECRET_BYTES] __attribute__((aligned(64)));
 };
 
@@ -100,11 +101,7 @@ int mapping_remove(const char *path);
 static inline uint64_t
 mapping_now_ms(const struct mapping *m)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint64_t)((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 +
-			  m->clock_offset_ms);
+	return shm_clock_ms() + (uint64_t)m->clock_offset_ms;
 }
 
 #endif /* LIBSHMCACHE_MAPPING_H */

@@ -218,7 +218,10 @@ int shmcache_delete(struct shmcache *cache, const void *key, size_t key_bytes);
 int shmcache_touch(
     struct shmcache *cache, const void *key, size_t key_bytes, int64_t ttl_ms);
 
-/* Time left in milliseconds, or SHMCACHE_TTL_NONE.  Errors: shmcache_peek(). */
+/*
+ * Time left in milliseconds, or SHMCACHE_TTL_NONE.
+ * Errors: as shmcache_peek(), and EPEERS.
+ */
 int shmcache_ttl(struct shmcache *cache, const void *key, size_t key_bytes,
     int64_t *ttl_ms_out);
 

@@ -37,12 +37,15 @@ enum shmcache_verify_mode {
 	SHMCACHE_VERIFY_STRICT    /* nobody else is at work */
 };
 
-/* Called for each violation; the text is valid during the call only. */
+/*
+ * Called for each violation (the first thousand), after the walk; the text is
+ * valid during the call only.
+ */
 typedef void shmcache_verify_report(void *context, const char *violation);
 
 /*
  * Check the segment's invariants (docs/architecture.md lists them).  `report`
- * may be NULL; it must not call the library.  Returns the number of violations
+ * may be NULL.  Returns the number of violations
  * (0 is sound), or an error: EDEADLK, EPEERS, EREMOVED.
  */
 int shmcache_verify(struct shmcache *cache, enum shmcache_verify_mode mode,

@@ -17,8 +17,7 @@ struct check {
 	const struct call *call;
 	const struct mapping *m;
 	struct shm_segment *segment;
-	shmcache_verify_report *report;
-	void *context;
+	struct verify_texts *texts; /* or NULL */
 	uint64_t *linked; /* strict: bytes of linked entries, by extent */
 	int violations;
 };
@@ -29,17 +28,22 @@ static void violation(struct check *check, const char *format, ...)
 static void
 violation(struct check *check, const char *format, ...)
 {
-	char text[256];
+	char(*text)[VERIFY_TEXT_BYTES];
 	va_list arguments;
 
 	if (check->violations < INT_MAX)
 		check->violations++;
-	if (check->report == NULL)
+	if (check->texts == NULL || check->texts->count == VERIFY_TEXTS_MAX)
 		return;
+	text = realloc(
+	    check->texts->text, (check->texts->count + 1) * sizeof(*text));
+	if (text == NULL)
+		return;
+	check->texts->text = text;
 	va_start(arguments, format);
-	(void)vsnprintf(text, sizeof(text), format, arguments);
+	(void)vsnprintf(
+	    text[check->texts->count++], sizeof(*text), format, arguments);
 	va_end(arguments);
-	check->report(check->context, text);
 }
 
 static bool
@@ -247,13 +251,12 @@ check_all(struct check *check)
 
 int
 verify(const struct call *call, enum shmcache_verify_mode mode,
-    shmcache_verify_report *report, void *context)
+    struct verify_texts *texts)
 {
 	struct check check = { .call = call,
 		.m = call->m,
 		.segment = call->m->segment,
-		.report = report,
-		.context = context };
+		.texts = texts };
 
 	if (mode == SHMCACHE_VERIFY_STRICT) {
 		check.linked =

@@ -8,15 +8,15 @@
  *   V2  an entry was started there, and its lengths stay in its extent
  *   V3  the entry's key has this slot in its window, and the word its tag
  *   V4  no key has two final words
- *   V5  an extent's state and hints are of the known ones; no more bytes are
- *       reserved than it has
+ *   V5  an extent's state word makes sense; no more bytes are reserved than it
+ *       has
  * Strict: between calls, when nobody is at work (killed callers included).
  *   V6  started entries do not overlap, and end within what was reserved
  *   V7  an extent's live bytes cover its linked entries, and no more than was
  *       reserved
  *   V8  an ACTIVE extent is named by some lane's hint (else nobody would write
  *       to it or seal it)
- *   V9  nothing is pinned by who is not attached
+ *   V9  a peer slot that is claimed is a process slot's
  */
 #ifndef LIBSHMCACHE_VERIFY_H
 #define LIBSHMCACHE_VERIFY_H
@@ -24,8 +24,17 @@
 #include "libshmcache/cache.h"
 #include "libshmcache/shmcache_admin.h"
 
-/* The number of violations. */
+#define VERIFY_TEXTS_MAX  1000u
+#define VERIFY_TEXT_BYTES 160u
+
+/* Violations in words; `text` is from malloc(). */
+struct verify_texts {
+	char (*text)[VERIFY_TEXT_BYTES];
+	size_t count;
+};
+
+/* The number of violations, or -ENOMEM.  `texts` may be NULL. */
 int verify(const struct call *call, enum shmcache_verify_mode mode,
-    shmcache_verify_report *report, void *context);
+    struct verify_texts *texts);
 
 #endif /* LIBSHMCACHE_VERIFY_H */

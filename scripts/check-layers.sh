@@ -82,8 +82,10 @@ forbid "here the public headers are all there is" \
 forbid "installed headers include installed headers only" \
     "$include(shm/|libshmcache/)" libshmcache/shmcache.h \
     libshmcache/shmcache_admin.h
-forbid "only shm/atomic.h names memory order" \
-    '\b(ck_pr_|__atomic_|__sync_|_Atomic\b|atomic_|memory_order|uatomic_|cmm_)|\b(ACCESS|CMM)_[A-Z]+\(|\b__asm__|\basm (volatile)?|stdatomic\.h|ck_pr\.h' \
+order='\b(ck_pr_|__atomic_|__sync_|_Atomic\b|atomic_|memory_order|uatomic_|cmm_)'
+order="$order|\\b(ACCESS|CMM)_[A-Z]+\\(|\\b__asm__|\\basm (volatile)?"
+order="$order|stdatomic\\.h|ck_pr\\.h"
+forbid "only shm/atomic.h names memory order" "$order" \
     $(files 'c|h' shm libshmcache | grep -v '^shm/atomic\.h$')
 }
 
@@ -98,7 +100,8 @@ blame() {
 	printf '  %s\n' "$@"
 }
 
-sources=$(files 'c|h|def|sh|pml|map' shm libshmcache tools bench demo tests scripts)
+sources=$(files 'c|h|def|sh|pml|map' shm libshmcache tools bench demo tests \
+    scripts)
 # shellcheck disable=SC2086,SC2046
 blame "the licence is named in the first two lines" $(for file in $sources; do
 	head -n 2 "$file" | grep -q 'SPDX-License-Identifier: LGPL-2.1-or-later' ||

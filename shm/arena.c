@@ -245,7 +245,8 @@ reserve_tail(struct shm_segment *segment, const struct shm_extent *active,
 		uint64_t old = shm_load64(tail);
 		uint32_t used = bytes_of(old, active->generation);
 
-		if (used > extent_bytes || bytes > extent_bytes - used)
+		if (used > extent_bytes || used % SHM_UNIT_BYTES != 0 ||
+		    bytes > extent_bytes - used)
 			return UINT32_MAX;
 		if (shm_cas64(tail, old,
 			(uint64_t)active->generation << 32 | (used + bytes)))
@@ -282,6 +283,8 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
 	uint64_t *hint_word = lane_hint(segment, log, own_lane(segment));
 	bool installed = false;
 
+	if (bytes > segment->geometry.request.extent_bytes)
+		return SHM_ECORRUPT;
 	for (;;) {
 		uint64_t hint = shm_load64_acquire(hint_word);
 		struct shm_extent active;
@@ -420,7 +423,9 @@ shm_arena_pin_walk(struct shm_peer *peer, const struct shm_extent *extent)
 	return false;
 }
 
-/* The hint of the layer above: {generation 24, value 40} */
+/* The hint of the layer above: {generation 24, marked 1, value 39} */
+
+#define HINT_MARK (1ull << 39)
 
 static uint64_t
 pack_above(uint32_t generation, uint64_t value)
@@ -455,12 +460,35 @@ shm_arena_lower_hint(struct shm_segment *segment, uint32_t extent,
 
 	if (value == 0)
 		value = 1;
+	if (value >= SHM_HINT_NONE)
+		return;
+	for (;;) {
+		uint64_t old = shm_load64_acquire(hint);
+		uint64_t least = above_of(old, generation);
+
+		if ((old & HINT_MARK) != 0 && least <= value)
+			return;
+		if (value < least)
+			least = value;
+		if (shm_cas64(
+			hint, old, pack_above(generation, least) | HINT_MARK))
+			return;
+	}
+}
+
+uint64_t
+shm_arena_clean_hint(
+    struct shm_segment *segment, uint32_t extent, uint32_t generation)
+{
+	uint64_t *hint = &shm_extent_table(segment)[extent].hint;
+
 	for (;;) {
 		uint64_t old = shm_load64(hint);
+		uint64_t clean =
+		    pack_above(generation, above_of(old, generation));
 
-		if (above_of(old, generation) <= value ||
-		    shm_cas64(hint, old, pack_above(generation, value)))
-			return;
+		if (shm_cas64(hint, old, clean))
+			return clean;
 	}
 }
 
@@ -468,6 +496,6 @@ void
 shm_arena_raise_hint(struct shm_segment *segment, uint32_t extent,
     uint32_t generation, uint64_t seen, uint64_t value)
 {
-	(void)shm_cas64(&shm_extent_table(segment)[extent].hint,
-	    pack_above(generation, seen), pack_above(generation, value));
+	(void)shm_cas64(&shm_extent_table(segment)[extent].hint, seen,
+	    pack_above(generation, value));
 }

@@ -120,9 +120,9 @@ struct shm_extent shm_arena_state(
     const struct shm_segment *segment, uint32_t extent);
 
 /*
- * Reserve `bytes` (a multiple of 16, no more than an extent) in an active extent
- * of the log.  0: *place_out is set and the peer's target pin is held;
- * SHM_EBUSY: no extent is free, nothing is held.
+ * Reserve `bytes` (a multiple of 16) in an active extent of the log.  0:
+ * *place_out is set and the peer's target pin is held; SHM_EBUSY: no extent is
+ * free, nothing is held; SHM_ECORRUPT: it is more than an extent has.
  */
 int shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
     struct shm_place *place_out);
@@ -131,8 +131,9 @@ int shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
 void shm_arena_start(
     struct shm_segment *segment, const struct shm_place *place);
 
-/* Count bytes of the generation as linked (or, if negative, no longer).  Stays
-   within 0 and 2^32; another generation's count is left alone. */
+/* Count bytes of the generation as linked (or, if negative, no longer), but not
+   below 0.  The extent is pinned, so its generation is the current one, and
+   what is there of another is an older one's. */
 void shm_arena_account(struct shm_segment *segment, uint32_t extent,
     uint32_t generation, int64_t bytes);
 
@@ -185,16 +186,25 @@ uint32_t shm_arena_count_free(
     const struct shm_segment *segment, uint32_t enough);
 
 /*
- * The layer above's hint of an extent: the least of the values given to
- * shm_arena_lower_hint() for this generation, or SHM_HINT_NONE.
+ * The layer above's hint of an extent: no more than the least of the values given
+ * to shm_arena_lower_hint() for this generation, or SHM_HINT_NONE.
+ *
+ * It is raised by who walks through the extent: shm_arena_clean_hint(), walk,
+ * shm_arena_raise_hint().  Whoever lowers it meanwhile, or finds it low enough,
+ * leaves a mark in it, so that the raise fails: the walk may have missed the
+ * entry.  (A value is given after the entry's start bit is set: a walk that the
+ * mark does not stop has seen the entry.)
  */
-#define SHM_HINT_NONE ((1ull << 40) - 1)
+#define SHM_HINT_NONE ((1ull << 39) - 1)
 
 uint64_t shm_arena_hint(
     const struct shm_segment *segment, uint32_t extent, uint32_t generation);
 void shm_arena_lower_hint(struct shm_segment *segment, uint32_t extent,
     uint32_t generation, uint64_t value);
-/* To `value` if it is still `seen`. */
+/* Takes the mark away; returns the word as it is then. */
+uint64_t shm_arena_clean_hint(
+    struct shm_segment *segment, uint32_t extent, uint32_t generation);
+/* To `value`, if the word is still `seen`. */
 void shm_arena_raise_hint(struct shm_segment *segment, uint32_t extent,
     uint32_t generation, uint64_t seen, uint64_t value);
 

@@ -166,6 +166,10 @@ shm_write_bytes(void *to, const void *from, size_t bytes)
 
 #include <ck_pr.h>
 
+#if !defined(__x86_64__) && !defined(CK_MD_RMO)
+#error "ck is configured for stronger memory ordering than this processor has"
+#endif
+
 static inline uint64_t
 shm_load64(const uint64_t *word)
 {

@@ -1,27 +1,75 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* error.c - the last failure of this thread, in words */
+/*
+ * error.c - the last failure of this thread, in words
+ *
+ * The text is allocated by a thread's first note: a shared library that is
+ * loaded late has little thread-local room.
+ */
 #include "shm/error.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-static __thread int noted_error;
-static __thread char noted_text[320];
+#define TEXT_BYTES 320u
+
+struct note {
+	int error; /* 0: none */
+	char text[TEXT_BYTES];
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static int key_error;
+
+static void
+make_key(void)
+{
+	key_error = pthread_key_create(&key, free);
+}
+
+static struct note *
+own_note(void)
+{
+	struct note *note;
+
+	(void)pthread_once(&once, make_key);
+	if (key_error != 0)
+		return NULL;
+	note = pthread_getspecific(key);
+	if (note == NULL) {
+		note = calloc(1, sizeof(*note));
+		if (note != NULL && pthread_setspecific(key, note) != 0) {
+			free(note);
+			note = NULL;
+		}
+	}
+	return note;
+}
 
 int
 shm_error_note(int error, const char *format, ...)
 {
+	struct note *note = own_note();
 	va_list arguments;
 
+	if (note == NULL)
+		return error;
 	va_start(arguments, format);
-	(void)vsnprintf(noted_text, sizeof(noted_text), format, arguments);
+	(void)vsnprintf(note->text, sizeof(note->text), format, arguments);
 	va_end(arguments);
-	noted_error = error;
+	note->error = error;
 	return error;
 }
 
 const char *
-shm_error_text(int error)
+shm_error_take(int error)
 {
-	return error == noted_error ? noted_text : NULL;
+	struct note *note = own_note();
+	int noted = note != NULL ? note->error : 0;
+
+	if (noted != 0)
+		note->error = 0;
+	return noted == error && noted != 0 ? note->text : NULL;
 }

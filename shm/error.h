@@ -31,14 +31,14 @@ enum shm_error {
 	SHM_ENOPROC = -5031
 };
 
-/*
- * Note what is behind `error` for shm_error_text(), in this thread, and return
- * `error`.
- */
+/* Note what is behind `error`, in this thread, and return `error`. */
 int shm_error_note(int error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The note left with `error`, or NULL if the last one was for another. */
-const char *shm_error_text(int error);
+/*
+ * The thread's note, if it was left with `error`, else NULL.  It is forgotten,
+ * but its text lives until the next note.
+ */
+const char *shm_error_take(int error);
 
 #endif /* SHM_ERROR_H */

@@ -93,24 +93,22 @@ uint32_t
 shm_geometry_extents(const struct shm_request *request, uint64_t bytes)
 {
 	struct shm_request r = *request;
-	struct shm_geometry g;
-	uint64_t most = bytes / r.extent_bytes;
+	uint64_t fits = 0, most = bytes / r.extent_bytes;
 
 	if (most > SHM_EXTENTS_MAX)
 		most = SHM_EXTENTS_MAX;
-	for (r.extent_count = (uint32_t)most; r.extent_count > 0;
-	     r.extent_count--) {
-		uint64_t over;
+	while (fits < most) { /* the total grows with the count */
+		uint64_t middle = fits + (most - fits + 1) / 2;
+		struct shm_geometry g;
 
+		r.extent_count = (uint32_t)middle;
 		place_all(&g, &r);
 		if (g.total_bytes <= bytes)
-			break;
-		over = (g.total_bytes - bytes) / (2 * r.extent_bytes);
-		if (over >= r.extent_count)
-			return 0;
-		r.extent_count -= (uint32_t)over;
+			fits = middle;
+		else
+			most = middle - 1;
 	}
-	return r.extent_count;
+	return (uint32_t)fits;
 }
 
 uint64_t

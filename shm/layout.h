@@ -71,7 +71,7 @@ struct shm_geometry {
 /*
  * The header.  Everything up to `geometry` is written before the segment has a
  * name and never again.  `state`: CAS by who removes the segment.  `peer_high`:
- * raised by CAS.  The hands: any peer, by CAS or fetch-and-add; hints both.
+ * raised by CAS.  `held`: stored by who counted.  The hands: any peer, by CAS or fetch-and-add; hints both.
  */
 struct shm_header_shared {
 	char magic[8];
@@ -84,7 +84,8 @@ struct shm_header_shared {
 	uint64_t state; /* SHM_STATE_... */
 	uint8_t pad1[56];
 	uint64_t peer_high; /* 1 + highest peer slot ever claimed */
-	uint8_t pad2[56];
+	uint64_t held;      /* pins held by callers, when last counted */
+	uint8_t pad2[48];
 	uint64_t victim_hand; /* where the next victim is looked for */
 	uint64_t free_hand;   /* where the next free extent is looked for */
 	uint8_t pad3[48];

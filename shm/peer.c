@@ -6,13 +6,14 @@
 #include "shm/peer.h"
 
 #include "shm/atomic.h"
+#include "shm/clock.h"
 #include "shm/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The byte of process slot 0: beyond any file's end. */
@@ -52,15 +53,6 @@ static uint64_t
 free_claim(uint64_t claim)
 {
 	return claim & ~3ull;
-}
-
-static uint64_t
-now_ms(void)
-{
-	struct timespec now = { 0, 0 };
-
-	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 int
@@ -125,15 +117,17 @@ probe_lock(const struct shm_segment *segment, uint32_t process)
 		.l_whence = SEEK_SET,
 		.l_start = LOCK_BASE + process,
 		.l_len = 1 };
-	int saved_errno = errno;
-	int fd = shm_segment_reopen(segment);
+	int fd, cancel, saved_errno = errno;
 	bool alive = true;
 
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	fd = shm_segment_reopen(segment);
 	if (fd >= 0) {
 		if (fcntl(fd, F_OFD_GETLK, &lock) == 0)
 			alive = lock.l_type != F_UNLCK;
 		(void)close(fd);
 	}
+	(void)pthread_setcancelstate(cancel, NULL);
 	errno = saved_errno;
 	return alive;
 }
@@ -158,7 +152,7 @@ shm_peer_dead(struct shm_segment *segment, uint64_t claim, bool fresh)
 		return true;
 	if (process == segment->process)
 		return false;
-	now = now_ms();
+	now = shm_clock_ms();
 	if (!fresh && now < shm_load64(&segment->alive_until_ms[process]))
 		return false;
 	if (!probe_lock(segment, process))
@@ -279,14 +273,19 @@ uint32_t
 shm_peer_sweep(struct shm_segment *segment)
 {
 	struct shm_peer_shared *table = shm_peer_table(segment);
+	bool alive[SHM_PROCESSES_MAX] = { false }; /* asked once is enough */
 	uint32_t freed = 0;
 
 	for (uint32_t i = 0; i < segment->geometry.request.peer_count; i++) {
 		uint64_t claim = shm_load64_acquire(&table[i].claim);
+		uint32_t process = shm_claim_process(claim);
 
-		if (shm_claim_state(claim) != SHM_CLAIM_FREE &&
-		    shm_peer_dead(segment, claim, true) &&
-		    shm_cas64(&table[i].claim, claim, free_claim(claim)))
+		if (shm_claim_state(claim) == SHM_CLAIM_FREE ||
+		    (process < SHM_PROCESSES_MAX && alive[process]))
+			continue;
+		if (!shm_peer_dead(segment, claim, true))
+			alive[process] = true;
+		else if (shm_cas64(&table[i].claim, claim, free_claim(claim)))
 			freed++;
 	}
 	return freed;

@@ -72,6 +72,7 @@ struct shm_peer {
 	uint32_t handles; /* atomic: a bit for each pin held by a caller, and
 			     SHM_PEER_ORPHANED */
 	uint32_t random;
+	uint32_t holds;        /* pins ever asked for by its callers */
 	struct shm_peer *next; /* of the segment's */
 };
 

@@ -53,26 +53,39 @@ shm_pin_scan(
 	return false;
 }
 
-static bool
-is_held(const struct shm_peer_shared *peer)
+static uint64_t
+count_held(const struct shm_segment *segment)
 {
-	return shm_claim_state(shm_load64(&peer->claim)) != SHM_CLAIM_FREE;
+	const struct shm_peer_shared *table = shm_peer_table(segment);
+	uint64_t held = 0, peers = peers_to_scan(segment);
+
+	for (uint64_t i = 0; i < peers; i++) {
+		if (shm_claim_state(shm_load64(&table[i].claim)) ==
+		    SHM_CLAIM_FREE)
+			continue;
+		for (unsigned p = SHM_PIN_HANDLES; p < SHM_PIN_END; p++)
+			held += shm_load64(&table[i].pins[p]) != 0;
+	}
+	return held;
+}
+
+/* A peer counts at its first holds, and then at each 64th: who holds for long
+   is counted, who holds often pays little. */
+static bool
+is_time_to_count(uint32_t holds)
+{
+	return (holds & (holds - 1)) == 0 || holds % 64 == 0;
 }
 
 bool
-shm_pin_scarce(const struct shm_segment *segment)
+shm_pin_scarce(struct shm_peer *peer)
 {
-	const struct shm_peer_shared *table = shm_peer_table(segment);
-	uint64_t left = segment->geometry.request.extent_count / 2;
-	uint64_t peers = peers_to_scan(segment);
+	struct shm_segment *segment = peer->segment;
+	uint64_t most = segment->geometry.request.extent_count / 2;
 
-	if (peers * (SHM_PIN_END - SHM_PIN_HANDLES) <= left)
+	if (peers_to_scan(segment) * (SHM_PIN_END - SHM_PIN_HANDLES) <= most)
 		return false;
-	for (uint64_t i = 0; i < peers && left > 0; i++)
-		for (unsigned pin = SHM_PIN_HANDLES;
-		     pin < SHM_PIN_END && left > 0; pin++)
-			if (shm_load64(&table[i].pins[pin]) != 0 &&
-			    is_held(&table[i]))
-				left--;
-	return left == 0;
+	if (is_time_to_count(++peer->holds))
+		shm_store64(&segment->header->held, count_held(segment));
+	return shm_load64(&segment->header->held) >= most;
 }

@@ -68,9 +68,9 @@ bool shm_pin_scan(
     struct shm_segment *segment, uint32_t extent, unsigned pins, bool fresh);
 
 /*
- * Would one more pin held by a caller put about half of the extents out of use?
- * Counts such pins only where that many could be held.
+ * Do callers hold about half of the extents?  A hint: nobody is asked as long as
+ * there are too few peers to hold that many, and few are when there are more.
  */
-bool shm_pin_scarce(const struct shm_segment *segment);
+bool shm_pin_scarce(struct shm_peer *peer);
 
 #endif /* SHM_PIN_H */

@@ -319,6 +319,11 @@ attach_file(int fd, const struct stat *status, uint64_t signature,
 	error = shm_process_lock(fd, segment);
 	if (error == 0)
 		error = map_file(fd, segment);
+	if (error == 0 && shm_segment_retired(segment)) {
+		(void)munmap(segment->base, segment->geometry.total_bytes);
+		error = shm_error_note(
+		    SHM_EREMOVED, "%.200s is being removed", segment->path);
+	}
 	if (error != 0) {
 		free(segment->alive_until_ms);
 		return error;
@@ -385,19 +390,47 @@ shm_segment_reopen(const struct shm_segment *segment)
 	return -1;
 }
 
-/* Unlinks `path` if it is still the file that was opened. */
+/* Who unlinks holds a lock on this byte, lest two remove one after the other
+   and the second hits what was created in between. */
+#define REMOVAL_LOCK ((1ll << 60) - 1)
+
+/* Unlinks `path` if it is still the file that is open. */
 static int
-unlink_same(const char *path, const struct stat *status)
+unlink_same(int fd, const char *path, const struct stat *status)
 {
+	struct flock lock = { .l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = REMOVAL_LOCK,
+		.l_len = 1 };
 	struct stat now;
 
+	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+		return errno == EAGAIN || errno == EACCES ? SHM_EREMOVED
+							  : -errno;
 	if (lstat(path, &now) != 0 || now.st_dev != status->st_dev ||
 	    now.st_ino != status->st_ino)
-		return 0; /* somebody else has removed it */
+		return 0; /* somebody else has */
 	if (unlink(path) == 0 || errno == ENOENT)
 		return 0;
 	return shm_error_note(
 	    -errno, "cannot unlink %.200s: %s", path, strerrordesc_np(errno));
+}
+
+/* Marks what is open as retired: first, so that a removal that is killed half
+   way is finished by whoever opens it next. */
+static int
+mark_retired(
+    int fd, const struct shm_geometry *geometry, shm_segment_retired_hook *hook)
+{
+	struct shm_header_shared *header = mmap(NULL, geometry->total_bytes,
+	    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (header == MAP_FAILED)
+		return -errno;
+	(void)shm_cas64(&header->state, SHM_STATE_LIVE, SHM_STATE_RETIRED);
+	hook(header, geometry);
+	(void)munmap(header, geometry->total_bytes);
+	return 0;
 }
 
 int
@@ -405,7 +438,6 @@ shm_segment_retire(
     const char *path, uint64_t signature, shm_segment_retired_hook *hook)
 {
 	struct shm_geometry geometry;
-	struct shm_header_shared *header = MAP_FAILED;
 	struct stat status;
 	int error, fd = open_file(path, false, &status);
 
@@ -413,21 +445,11 @@ shm_segment_retire(
 		return fd;
 	error = read_header(
 	    fd, (uint64_t)status.st_size, signature, path, &geometry);
-	if (error == 0) {
-		header = mmap(NULL, geometry.total_bytes,
-		    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		error = header == MAP_FAILED ? -errno : 0;
-	}
-	(void)close(fd);
 	if (error == 0)
-		error = unlink_same(path, &status);
-	if (error == 0) {
-		(void)shm_cas64(
-		    &header->state, SHM_STATE_LIVE, SHM_STATE_RETIRED);
-		hook(header, &geometry);
-	}
-	if (header != MAP_FAILED)
-		(void)munmap(header, geometry.total_bytes);
+		error = mark_retired(fd, &geometry, hook);
+	if (error == 0)
+		error = unlink_same(fd, path, &status);
+	(void)close(fd);
 	return error;
 }
 

@@ -65,7 +65,8 @@ int shm_segment_create(const char *path, const struct shm_request *request,
  * Map the segment at `path` and take a process slot.
  * Errors: SHM_ENOSEGMENT, SHM_EFILETYPE, SHM_EOWNER, SHM_EFILESYSTEM,
  * SHM_ENOTSEGMENT, SHM_EVERSION, SHM_ELAYOUT, SHM_ECORRUPT, SHM_EPROCESSES,
- * SHM_EKERNEL, -ENOMEM, other errno values of open(2) and mmap(2).
+ * SHM_EKERNEL, SHM_EREMOVED (retired, but not unlinked yet), -ENOMEM, other
+ * errno values of open(2) and mmap(2).
  */
 int shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
     struct shm_segment **segment_out);
@@ -87,8 +88,10 @@ typedef void shm_segment_retired_hook(
     void *base, const struct shm_geometry *geometry);
 
 /*
- * Unlink the segment at `path`, then mark it retired and call `hook`.  Needs no
- * process slot.  Errors: as shm_segment_attach().
+ * Mark the segment at `path` as retired, call `hook`, then unlink it.  Needs no
+ * process slot.  Killed in between, it is a segment that nobody can attach to
+ * any more, until the next call of this finishes it.
+ * Errors: as shm_segment_attach(); SHM_EREMOVED: another is removing it now.
  */
 int shm_segment_retire(
     const char *path, uint64_t signature, shm_segment_retired_hook *hook);

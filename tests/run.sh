@@ -56,15 +56,15 @@ segments() {
 }
 
 # Is the file $1 in /dev/shm another's, who runs beside us?  Then a live process
-# maps it, or it bears the pid of one, or it goes away by itself.
+# maps it, or its first number is the pid of one, or it goes away by itself.
 in_use() {
-	local number tries
+	local pid tries
 	for tries in 1 2 3; do
 		[ -e "/dev/shm/$1" ] || return 0
 		grep -qsF "/dev/shm/$1" /proc/[0-9]*/maps && return
-		for number in $(echo "$1" | grep -oE '[0-9]+'); do
-			[ -d "/proc/$number" ] && return
-		done
+		pid=$(echo "$1" | grep -oE '[0-9]+' | head -n 1)
+		# A zombie has no command line.
+		[ -n "$pid" ] && grep -qs . "/proc/$pid/cmdline" && return
 		[ "$tries" = 3 ] || sleep 0.3
 	done
 	return 1
