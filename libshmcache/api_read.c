@@ -189,13 +189,13 @@ get(struct shmcache *cache, const void *key_data, size_t key_bytes,
 {
 	struct call call;
 	struct key key;
-	int error = call_check_key(key_data, key_bytes);
+	int error = sink->buffer == NULL && sink->buffer_bytes > 0
+			? -EINVAL
+			: index_enter(cache, CALL_READS, key_data, key_bytes,
+			      &call, &key);
 
-	if (error == 0)
-		error = call_enter(cache, CALL_READS, &call);
 	if (error != 0)
 		return error;
-	index_key(call.m, key_data, key_bytes, &key);
 	error = __builtin_expect(call.peer != NULL, 1)
 		    ? get_pinned(&call, &key, sink)
 		    : get_unpinned(&call, &key, sink);
@@ -321,14 +321,12 @@ shmcache_get_pinned(struct shmcache *cache, const void *key_data,
 {
 	struct call call;
 	struct key key;
-	int error = call_check_key(key_data, key_bytes);
+	int error = item_out == NULL ? -EINVAL
+				     : index_enter(cache, CALL_READS, key_data,
+					   key_bytes, &call, &key);
 
-	if (error == 0)
-		error = item_out == NULL ? -EINVAL
-					 : call_enter(cache, CALL_READS, &call);
 	if (error != 0)
 		return error_return(error);
-	index_key(call.m, key_data, key_bytes, &key);
 	error = call.peer == NULL ? SHMCACHE_EPEERS
 				  : pin_item(&call, &key, item_out);
 	call_leave();
@@ -405,15 +403,12 @@ shmcache_ttl(struct shmcache *cache, const void *key_data, size_t key_bytes,
 {
 	struct call call;
 	struct key key;
-	int error = call_check_key(key_data, key_bytes);
+	int error = ttl_ms_out == NULL ? -EINVAL
+				       : index_enter(cache, CALL_READS,
+					     key_data, key_bytes, &call, &key);
 
-	if (error == 0)
-		error = ttl_ms_out == NULL
-			    ? -EINVAL
-			    : call_enter(cache, CALL_READS, &call);
 	if (error != 0)
 		return error_return(error);
-	index_key(call.m, key_data, key_bytes, &key);
 	error = read_ttl(&call, &key, ttl_ms_out);
 	call_leave();
 	return error_return(error);

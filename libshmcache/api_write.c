@@ -80,22 +80,19 @@ shmcache_set(struct shmcache *cache, const void *key_data, size_t key_bytes,
 		.client_flags = client_flags };
 	struct call call;
 	struct key key;
-	int error = call_check_key(key_data, key_bytes);
+	int error = value == NULL && value_bytes > 0
+			? -EINVAL
+			: index_enter(cache, CALL_WRITES, key_data, key_bytes,
+			      &call, &key);
 
-	if (error == 0)
-		error = value == NULL && value_bytes > 0
-			    ? -EINVAL
-			    : call_enter(cache, CALL_WRITES, &call);
 	if (error != 0)
 		return error_return(error);
 	content.seq = shm_load64_acquire(&call.m->shared->seq);
 	error = check_size(call.m, key_bytes, value_bytes);
 	if (error == 0)
 		error = to_expiry(call.m, ttl_ms, &content.expires_ms);
-	if (error == 0) {
-		index_key(call.m, key_data, key_bytes, &key);
+	if (error == 0)
 		error = store(&call, &key, &content);
-	}
 	if (error != 0)
 		stats_count(call.peer, COUNT_set_failures);
 	call_leave();
@@ -123,13 +120,11 @@ shmcache_delete(struct shmcache *cache, const void *key_data, size_t key_bytes)
 {
 	struct call call;
 	struct key key;
-	int error = call_check_key(key_data, key_bytes);
+	int error =
+	    index_enter(cache, CALL_WRITES, key_data, key_bytes, &call, &key);
 
-	if (error == 0)
-		error = call_enter(cache, CALL_WRITES, &call);
 	if (error != 0)
 		return error_return(error);
-	index_key(call.m, key_data, key_bytes, &key);
 	error = unlink_key(&call, &key);
 	stats_count(
 	    call.peer, error == 0 ? COUNT_deletes : COUNT_delete_misses);
@@ -258,13 +253,11 @@ shmcache_touch(struct shmcache *cache, const void *key_data, size_t key_bytes,
 {
 	struct call call;
 	struct key key;
-	int error = call_check_key(key_data, key_bytes);
+	int error =
+	    index_enter(cache, CALL_WRITES, key_data, key_bytes, &call, &key);
 
-	if (error == 0)
-		error = call_enter(cache, CALL_WRITES, &call);
 	if (error != 0)
 		return error_return(error);
-	index_key(call.m, key_data, key_bytes, &key);
 	error = touch(&call, &key, ttl_ms);
 	stats_count(call.peer, error == 0 ? COUNT_touches : COUNT_touch_misses);
 	call_leave();

@@ -62,16 +62,6 @@ void call_end(void);
 /* Why a get that found nothing found nothing: SHMCACHE_ENOENT, or EREMOVED. */
 int call_miss(const struct call *call);
 
-/* SHMCACHE_EKEY if a key has no valid length. */
-static inline int
-call_check_key(const void *key, size_t key_bytes)
-{
-	return key != NULL && key_bytes > 0 &&
-		       key_bytes <= SHMCACHE_KEY_BYTES_MAX
-		   ? 0
-		   : SHMCACHE_EKEY;
-}
-
 /* Release a peer whose last item was given back after its thread's exit. */
 void cache_release_peer(struct shm_peer *peer);
 

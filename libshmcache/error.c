@@ -46,7 +46,6 @@ static const struct {
 	{ SHMCACHE_EBUFFER, "the buffer is smaller than the value" },
 	{ SHMCACHE_EKEY, "a key must have 1 to 65,535 bytes" },
 	{ SHMCACHE_ETOOBIG, "key and value are larger than the cache allows" },
-	{ SHMCACHE_EINDEXFULL, "no slot of the index can be had for the key" },
 	{ SHMCACHE_EBUSY, "in use" },
 	{ SHMCACHE_EPEERS, "every peer slot is taken" },
 	{ SHMCACHE_EPROCESSES, "every process slot is taken" },

@@ -34,6 +34,20 @@ index_key(const struct mapping *m, const void *data, size_t bytes,
 	key_out->first[1] = (home ^ (step + 1)) * INDEX_BUCKET_SLOTS;
 }
 
+int
+index_enter(struct shmcache *cache, enum call_needs needs, const void *data,
+    size_t bytes, struct call *call, struct key *key_out)
+{
+	int error;
+
+	if (data == NULL || bytes == 0 || bytes > SHMCACHE_KEY_BYTES_MAX)
+		return SHMCACHE_EKEY;
+	error = call_enter(cache, needs, call);
+	if (error == 0)
+		index_key(call->m, data, bytes, key_out);
+	return error;
+}
+
 uint64_t
 index_word(const struct key *key, const struct shm_place *place)
 {

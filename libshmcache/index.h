@@ -94,6 +94,13 @@ struct found {
 void index_key(const struct mapping *m, const void *data, size_t bytes,
     struct key *key_out);
 
+/*
+ * What every call about a key does first: check it, enter (cache.h), hash it.
+ * 0: leave with call_leave().  Errors: SHMCACHE_EKEY, and call_enter()'s.
+ */
+int index_enter(struct shmcache *cache, enum call_needs needs, const void *data,
+    size_t bytes, struct call *call, struct key *key_out);
+
 /* The final word that names an entry of the key at this place. */
 uint64_t index_word(const struct key *key, const struct shm_place *place);
 

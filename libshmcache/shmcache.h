@@ -49,7 +49,6 @@ enum shmcache_error {
 	SHMCACHE_EBUFFER = -5002,    /* the buffer is smaller than the value */
 	SHMCACHE_EKEY = -5003,       /* key empty or longer than 65,535 bytes */
 	SHMCACHE_ETOOBIG = -5004,    /* key and value above max_entry_bytes */
-	SHMCACHE_EINDEXFULL = -5005, /* no slot can be had for the key */
 	SHMCACHE_EBUSY = -5006,      /* all memory or an item is in use */
 	SHMCACHE_EPEERS = -5007,     /* every peer slot is taken */
 	SHMCACHE_EPROCESSES = -5008, /* every process slot is taken */
@@ -154,8 +153,9 @@ int shmcache_remove(const char *name);
  * SHMCACHE_EBUFFER and *value_bytes_out the length needed.  `value_bytes_out`
  * and `client_flags_out` may be NULL; `buffer` may be NULL if `buffer_bytes`
  * is 0.
- * Errors: ENOENT, EBUFFER, EKEY, EDEADLK, EREMOVED, ECORRUPT; EBUSY (no peer
- * slot is free, and the entry was overwritten during each of many tries).
+ * Errors: ENOENT, EBUFFER, EKEY, EDEADLK, EREMOVED, -EINVAL (no buffer); EBUSY
+ * (no peer slot is free, and the entry was overwritten during each of many
+ * tries).
  */
 int shmcache_get(struct shmcache *cache, const void *key, size_t key_bytes,
     void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
@@ -204,14 +204,14 @@ int shmcache_exists(struct shmcache *cache, const void *key, size_t key_bytes);
 /*
  * Store a value, whether the key is there or not.  `value` may be NULL if
  * `value_bytes` is 0.  On failure the old value stays.
- * Errors: EKEY, ETOOBIG, EINDEXFULL, EBUSY (every extent is in use by calls
+ * Errors: EKEY, ETOOBIG, EBUSY (every extent is in use by calls
  * that stand still), EPEERS, EDEADLK, EREMOVED, ECORRUPT, -EINVAL.
  */
 int shmcache_set(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, int64_t ttl_ms,
     uint32_t client_flags);
 
-/* Errors: ENOENT, EKEY, EPEERS, EDEADLK, EREMOVED, ECORRUPT. */
+/* Errors: ENOENT, EKEY, EPEERS, EDEADLK, EREMOVED. */
 int shmcache_delete(struct shmcache *cache, const void *key, size_t key_bytes);
 
 /* Give the entry a new time to live.  Errors: as shmcache_set(), and ENOENT. */
