@@ -1,0 +1,833 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * operation.c - see operation.h
+ *
+ * Secrets follow from the seed and every processor has the number 0, so that a
+ * run repeated with the same seed is the same: getrandom() and sched_getcpu()
+ * below stand in for libc's.
+ */
+#include "operation.h"
+
+#include "jobs.h"
+#include "seed.h"
+#include "tracer.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#define DEAD_PROCESSES 4
+
+static uint64_t random_state;
+
+void
+seed_random(uint64_t seed)
+{
+	random_state = seed;
+}
+
+uint64_t
+seed_next(void)
+{
+	uint64_t x = random_state += 0x9e3779b97f4a7c15u;
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+ssize_t
+getrandom(void *buffer, size_t length, unsigned flags)
+{
+	uint8_t *bytes = buffer;
+
+	(void)flags;
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = (uint8_t)seed_next();
+	return (ssize_t)length;
+}
+
+int
+sched_getcpu(void)
+{
+	return 0;
+}
+
+static int
+act_get(struct victim *victim)
+{
+	const struct written_record *old = &victim->old;
+
+	return shmcache_get(victim->cache, old->key, old->key_bytes,
+	    victim->value, sizeof(victim->value), &victim->value_bytes,
+	    &victim->client_flags);
+}
+
+static int
+act_get_pinned(struct victim *victim)
+{
+	const struct written_record *old = &victim->old;
+	struct shmcache_item item;
+	int result =
+	    shmcache_get_pinned(victim->cache, old->key, old->key_bytes, &item);
+
+	if (result != 0)
+		return result;
+	memcpy(victim->value, item.value, item.value_bytes);
+	victim->value_bytes = item.value_bytes;
+	victim->client_flags = item.client_flags;
+	return shmcache_unpin(victim->cache, &item);
+}
+
+static int
+act_set(struct victim *victim)
+{
+	const struct written_record *new = &victim->new;
+
+	return shmcache_set(victim->cache, new->key, new->key_bytes, new->value,
+	    new->value_bytes, SHMCACHE_TTL_NONE, new->client_flags);
+}
+
+static int
+act_delete(struct victim *victim)
+{
+	return shmcache_delete(
+	    victim->cache, victim->old.key, victim->old.key_bytes);
+}
+
+static int
+act_touch(struct victim *victim)
+{
+	return shmcache_touch(
+	    victim->cache, victim->old.key, victim->old.key_bytes, TTL_NEW_MS);
+}
+
+static int
+act_flush(struct victim *victim)
+{
+	return shmcache_flush(victim->cache);
+}
+
+static int
+act_sweep(struct victim *victim)
+{
+	return shmcache_sweep(victim->cache, &victim->swept);
+}
+
+static int
+act_thread_exit(struct victim *victim)
+{
+	(void)victim;
+	pthread_exit(NULL);
+}
+
+static int
+act_close(struct victim *victim)
+{
+	int result = shmcache_close(victim->cache);
+
+	victim->cache = NULL;
+	return result;
+}
+
+static int
+act_attach(struct victim *victim)
+{
+	return shmcache_open(victim->path, NULL, &victim->cache);
+}
+
+static int
+act_remove(struct victim *victim)
+{
+	return shmcache_remove(victim->path);
+}
+
+static int
+act_create(struct victim *victim)
+{
+	return shmcache_open(victim->path, &victim->options, &victim->cache);
+}
+
+/* What the numbers must show. */
+
+static bool
+grew(uint64_t before, uint64_t after)
+{
+	return after > before;
+}
+
+static bool
+fired_evicting(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->evictions, after->evictions) &&
+	       grew(before->extents_evicted, after->extents_evicted);
+}
+
+static bool
+fired_second_chance(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return fired_evicting(before, after) &&
+	       grew(before->second_chances, after->second_chances);
+}
+
+/* A full extent is sealed, another one installed, and none evicted. */
+static bool
+fired_sealing(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->extents_sealed, after->extents_sealed) &&
+	       after->extents_evicted == before->extents_evicted &&
+	       after->extents_free < before->extents_free;
+}
+
+static bool
+fired_expired_read(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->expired_on_read, after->expired_on_read);
+}
+
+static bool
+fired_expired_sweep(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->expired_swept, after->expired_swept);
+}
+
+static bool
+fired_recycling(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->extents_recycled, after->extents_recycled) &&
+	       before->extents_limbo > after->extents_limbo;
+}
+
+static bool
+fired_joining(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return before->extents_evicting > 0 && after->extents_evicting == 0;
+}
+
+static bool
+fired_freeing(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return after->peers < before->peers;
+}
+
+static bool
+fired_replacing(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->replaces, after->replaces);
+}
+
+static bool
+fired_displacing(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->index_evictions, after->index_evictions) &&
+	       after->extents_evicted == before->extents_evicted;
+}
+
+static bool
+fired_aborting(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->tentative_aborts, after->tentative_aborts) &&
+	       grew(before->inserts, after->inserts);
+}
+
+/* The last such state is the one before the word is made final. */
+static bool
+left_nothing(const struct observation *left)
+{
+	return left->seen == SEEN_NOTHING;
+}
+
+static bool
+left_limbo(const struct observation *left)
+{
+	return left->limbo > 0;
+}
+
+static bool
+left_evicting(const struct observation *left)
+{
+	return left->evicting > 0;
+}
+
+#define LIGHT 40u
+#define KEY(n, length)                                                         \
+	{                                                                      \
+		.kind = RECORD_VICTIM, .id = (n), .version = 1,                \
+		.bytes = (length)                                              \
+	}
+
+#define KEY_EXPIRED(n)                                                         \
+	{                                                                      \
+		.kind = RECORD_EXPIRED, .id = (n), .version = 1,               \
+		.bytes = 40 + (n)*29 % 150                                     \
+	}
+
+const struct operation operations[] = {
+	{ .name = "create",
+	    .flags = OPERATION_CREATES | OPERATION_OPENS,
+	    .record = KEY(0, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_create },
+	{ .name = "attach",
+	    .flags = OPERATION_OPENS | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(1, 120),
+	    .act = act_attach },
+	{ .name = "attach-after-deaths",
+	    .flags = OPERATION_OPENS | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(2, 120),
+	    .act = act_attach,
+	    .dead_threads = 1 },
+	{ .name = "slot-claim",
+	    .flags = OPERATION_COLD | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(3, 120),
+	    .act = act_get },
+	{ .name = "slot-claim-after-deaths",
+	    .flags = OPERATION_COLD | OPERATION_IDLE | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(4, 120),
+	    .act = act_get,
+	    .dead_threads = 2 },
+	{ .name = "slot-release",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(5, 120),
+	    .act = act_thread_exit },
+	{ .name = "detach",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(6, 120),
+	    .act = act_close },
+	{ .name = "get-hit",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(7, 120),
+	    .act = act_get },
+	{ .name = "get-miss",
+	    .others = LIGHT,
+	    .record = KEY(8, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_get },
+	{ .name = "get-expired",
+	    .flags = OPERATION_EXPIRED,
+	    .others = LIGHT,
+	    .record = KEY_EXPIRED(7),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_get,
+	    .fired = fired_expired_read },
+	{ .name = "get-pinned",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(9, 900),
+	    .act = act_get_pinned },
+	{ .name = "set-new",
+	    .others = LIGHT,
+	    .record = KEY(10, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set },
+	{ .name = "set-replace",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(11, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_replacing },
+	{ .name = "set-over-expired",
+	    .flags = OPERATION_EXPIRED,
+	    .others = LIGHT,
+	    .record = KEY_EXPIRED(9),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set },
+	{ .name = "set-over-tentative",
+	    .others = LIGHT,
+	    .record = KEY(10, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_aborting,
+	    .heir_of = "set-new",
+	    .inherits = left_nothing,
+	    .inherits_last = true },
+	{ .name = "set-displace",
+	    .flags = OPERATION_FULL | OPERATION_READ,
+	    .others = 60,
+	    .record = KEY(22, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_displacing,
+	    .advance = true,
+	    .expected_items = 64 },
+	{ .name = "delete",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(12, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NOTHING,
+	    .act = act_delete },
+	{ .name = "touch",
+	    .flags = OPERATION_LOADED | OPERATION_TTL,
+	    .others = LIGHT,
+	    .record = KEY(13, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_touch },
+	{ .name = "set-seal",
+	    .others = LIGHT,
+	    .record = KEY(14, 200),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_sealing,
+	    .advance = true },
+	{ .name = "set-evict",
+	    .flags = OPERATION_FULL | OPERATION_READ,
+	    .others = OTHERS_MAX,
+	    .record = KEY(15, 900),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_second_chance,
+	    .advance = true },
+	{ .name = "replace-evict",
+	    .flags = OPERATION_FULL | OPERATION_READ | OPERATION_LOADED,
+	    .others = OTHERS_MAX,
+	    .record = KEY(16, 900),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_evicting,
+	    .advance = true },
+	{ .name = "join-eviction",
+	    .flags = OPERATION_FULL,
+	    .others = OTHERS_MAX,
+	    .record = KEY(17, 900),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_sweep,
+	    .fired = fired_joining,
+	    .heir_of = "set-evict",
+	    .inherits = left_evicting },
+	{ .name = "recycle",
+	    .flags = OPERATION_FULL,
+	    .others = OTHERS_MAX,
+	    .record = KEY(18, 900),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_sweep,
+	    .fired = fired_recycling,
+	    .heir_of = "set-evict",
+	    .inherits = left_limbo },
+	{ .name = "flush",
+	    .flags = OPERATION_FLUSHES | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(19, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NOTHING,
+	    .act = act_flush },
+	{ .name = "sweep",
+	    .flags = OPERATION_EXPIRED | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(20, 120),
+	    .act = act_sweep,
+	    .fired = fired_expired_sweep },
+	{ .name = "sweep-flushed",
+	    .flags = OPERATION_FLUSHED | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(23, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_sweep,
+	    .fired = fired_expired_sweep },
+	{ .name = "free-dead",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(21, 120),
+	    .act = act_sweep,
+	    .fired = fired_freeing,
+	    .dead_threads = 1 },
+	{ .name = "remove",
+	    .flags = OPERATION_OPENS | OPERATION_LOADED | OPERATION_REMOVES,
+	    .others = LIGHT,
+	    .record = KEY(24, 120),
+	    .act = act_remove },
+};
+
+const unsigned operation_count = sizeof(operations) / sizeof(operations[0]);
+
+const struct operation *
+operation_find(const char *name)
+{
+	for (unsigned i = 0; i < operation_count; i++)
+		if (strcmp(operations[i].name, name) == 0)
+			return &operations[i];
+	return NULL;
+}
+
+struct shmcache_options
+operation_options(
+    const struct operation *operation, enum shmcache_open_mode mode)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+
+	options.open_mode = mode;
+	options.capacity_bytes = 128 * 1024;
+	options.extent_bytes = 4096;
+	options.expected_items =
+	    operation->expected_items != 0 ? operation->expected_items : 512;
+	options.peer_slots = 4;
+	options.process_slots = 4;
+	return options;
+}
+
+struct record
+operation_old(const struct operation *operation)
+{
+	return operation->record;
+}
+
+struct record
+operation_new(const struct operation *operation)
+{
+	struct record record = operation->record;
+
+	record.version = 2;
+	if ((operation->flags & OPERATION_LOADED) != 0)
+		record.bytes += 30;
+	return record;
+}
+
+static bool
+store(struct shmcache *cache, const struct record *record, int64_t ttl_ms)
+{
+	int result = record_set(cache, record, ttl_ms);
+
+	if (result != 0)
+		return job_fail("cannot build the cache: set: %s",
+		    shmcache_strerror(result));
+	return true;
+}
+
+static bool
+store_all(struct shmcache *cache, const struct operation *operation)
+{
+	struct record record;
+	struct record old = operation_old(operation);
+
+	for (unsigned i = 0; i < operation->others; i++) {
+		record = record_of(RECORD_OTHER, i);
+		if (!store(cache, &record, SHMCACHE_TTL_NONE))
+			return false;
+	}
+	for (unsigned i = 0;
+	     (operation->flags & OPERATION_EXPIRED) != 0 && i < EXPIRED_RECORDS;
+	     i++) {
+		record = record_of(RECORD_EXPIRED, i);
+		if (!store(cache, &record, 1))
+			return false;
+	}
+	if ((operation->flags & OPERATION_LOADED) != 0 &&
+	    !store(cache, &old,
+		(operation->flags & OPERATION_TTL) != 0 ? TTL_OLD_MS
+							: SHMCACHE_TTL_NONE))
+		return false;
+	for (unsigned i = 0;
+	     (operation->flags & OPERATION_READ) != 0 && i < operation->others;
+	     i += 2) {
+		int result;
+
+		record = record_of(RECORD_OTHER, i);
+		(void)record_look(cache, &record, RECORD_GET, &result);
+	}
+	return true;
+}
+
+/* Would a set of the record fire now?  Tried on a copy. */
+static bool
+would_fire(const struct operation *operation, const char *path, bool *yes)
+{
+	struct record record = operation_new(operation);
+	struct snapshot snapshot;
+	struct shmcache *cache;
+	struct shmcache_stats before, after;
+	char copy[SCRATCH_PATH_BYTES];
+	int result;
+
+	scratch_path(copy, "rehearsal");
+	if (!scratch_read(path, &snapshot) ||
+	    !scratch_write(copy, snapshot.bytes, snapshot.length))
+		return job_fail("cannot copy the cache");
+	snapshot_free(&snapshot);
+	result = shmcache_open(copy, NULL, &cache);
+	(void)unlink(copy);
+	if (result != 0)
+		return job_fail(
+		    "cannot open a copy: %s", shmcache_strerror(result));
+	result = shmcache_stats(cache, &before, sizeof(before));
+	if (result == 0)
+		result = record_set(cache, &record, SHMCACHE_TTL_NONE);
+	if (result == 0)
+		result = shmcache_stats(cache, &after, sizeof(after));
+	(void)shmcache_close(cache);
+	if (result != 0)
+		return job_fail("rehearsal: %s", shmcache_strerror(result));
+	*yes = operation->fired(&before, &after);
+	return true;
+}
+
+static bool
+advance(
+    const struct operation *operation, const char *path, struct shmcache *cache)
+{
+	bool fires = false;
+
+	for (unsigned i = 0; i < 400; i++) {
+		struct record record = record_of(RECORD_SERIES, i);
+
+		if (!would_fire(operation, path, &fires))
+			return false;
+		if (fires)
+			return true;
+		if (!store(cache, &record, SHMCACHE_TTL_NONE))
+			return false;
+	}
+	return job_fail("400 sets did not bring the cache to the point where "
+			"the operation does what its name says");
+}
+
+/* Expired entries must be so before anybody looks. */
+static void
+wait_for_expiry(struct shmcache *cache)
+{
+	struct shmcache_stats stats = { 0 };
+	struct timespec pause = { 0 };
+
+	(void)shmcache_stats(cache, &stats, sizeof(stats));
+	pause.tv_nsec = 2000000 + 3 * (long)stats.clock_tick_ns;
+	if (pause.tv_nsec > 999999999)
+		pause.tv_nsec = 999999999;
+	(void)nanosleep(&pause, NULL);
+}
+
+static void *
+use_once(void *cache)
+{
+	struct record record = record_of(RECORD_FRESH, 0);
+	int result;
+
+	(void)record_look(cache, &record, RECORD_PEEK, &result);
+	(void)pause();
+	return NULL;
+}
+
+/* A process that attaches with so many threads, says so, and waits. */
+static void
+live_and_die(const char *path, unsigned threads, int ready_fd)
+{
+	struct shmcache *cache;
+	pthread_t thread;
+	struct shmcache_stats stats = { 0 };
+	uint64_t target;
+
+	if (shmcache_open(path, NULL, &cache) != 0 ||
+	    shmcache_stats(cache, &stats, sizeof(stats)) != 0)
+		_exit(1);
+	target = stats.peers + threads;
+	for (unsigned i = 0; i < threads; i++)
+		if (pthread_create(&thread, NULL, use_once, cache) != 0)
+			_exit(1);
+	while (stats.peers < target)
+		if (shmcache_stats(cache, &stats, sizeof(stats)) != 0)
+			_exit(1);
+	if (write(ready_fd, "r", 1) != 1)
+		_exit(1);
+	for (;;)
+		(void)pause();
+}
+
+/*
+ * Fill all process slots one after the other, then kill them all.  The last
+ * ones have the threads: the slots of the first go to the next who attach.
+ */
+static bool
+leave_dead(const struct operation *operation, const char *path)
+{
+	int ready[2];
+	pid_t pids[DEAD_PROCESSES];
+	bool fine = true;
+
+	if (pipe(ready) != 0)
+		return job_fail("pipe");
+	for (unsigned i = 0; i < DEAD_PROCESSES; i++) {
+		char byte;
+		unsigned threads = i < 2 ? 0 : operation->dead_threads;
+
+		pids[i] = job_fork();
+		if (pids[i] == 0) {
+			(void)close(ready[0]);
+			live_and_die(path, threads, ready[1]);
+		}
+		fine = fine && pids[i] > 0 && read(ready[0], &byte, 1) == 1;
+	}
+	for (unsigned i = 0; i < DEAD_PROCESSES; i++) {
+		if (pids[i] <= 0)
+			continue;
+		(void)kill(pids[i], SIGKILL);
+		(void)waitpid(pids[i], NULL, 0);
+	}
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+	return fine ? true : job_fail("cannot build the dead processes");
+}
+
+bool
+operation_build(const struct operation *operation, const char *path)
+{
+	struct shmcache_options options =
+	    operation_options(operation, SHMCACHE_CREATE_EXCLUSIVE);
+	struct shmcache *cache;
+	bool built;
+	int result = shmcache_open(path, &options, &cache);
+
+	if (result != 0)
+		return job_fail("cannot create a cache: %s (%s)",
+		    shmcache_strerror(result), shmcache_last_error());
+	built = store_all(cache, operation) &&
+		(!operation->advance || advance(operation, path, cache));
+	if ((operation->flags & OPERATION_EXPIRED) != 0)
+		wait_for_expiry(cache);
+	if (built && (operation->flags & OPERATION_FLUSHED) != 0 &&
+	    shmcache_flush(cache) != 0)
+		built = job_fail("cannot build the cache: flush");
+	result = shmcache_close(cache);
+	if (built && result != 0)
+		return job_fail("close: %s", shmcache_strerror(result));
+	return built &&
+	       (operation->dead_threads == 0 || leave_dead(operation, path));
+}
+
+static pthread_key_t last_key;
+
+/* Runs after the library's destructor: its key is younger, and this is the
+   second round. */
+static void
+end_of_thread(void *round)
+{
+	static char second;
+
+	if (round != &second) {
+		(void)pthread_setspecific(last_key, &second);
+		return;
+	}
+	tracer_mark();
+	_exit(VICTIM_DONE);
+}
+
+/* The first pthread_exit() of a process loads what unwinds the stack. */
+static void *
+exit_once(void *nothing)
+{
+	(void)nothing;
+	pthread_exit(NULL);
+}
+
+static bool
+prepare_exit(struct victim *victim)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, NULL, exit_once, NULL) == 0 &&
+	       pthread_join(thread, NULL) == 0 &&
+	       pthread_key_create(&last_key, end_of_thread) == 0 &&
+	       pthread_setspecific(last_key, victim) == 0;
+}
+
+static bool
+prepare(struct victim *victim)
+{
+	const struct operation *operation = victim->operation;
+	struct record old = operation_old(operation);
+	struct record new = operation_new(operation);
+	struct record fresh = record_of(RECORD_FRESH, 0);
+	int result;
+
+	victim->options =
+	    operation_options(operation, SHMCACHE_CREATE_EXCLUSIVE);
+	record_write_out(&old, &victim->old);
+	record_write_out(&new, &victim->new);
+	if ((operation->flags & OPERATION_OPENS) != 0)
+		return true;
+	if (shmcache_open(victim->path, NULL, &victim->cache) != 0)
+		return false;
+	if ((operation->flags & OPERATION_COLD) == 0 &&
+	    record_look(victim->cache, &fresh, RECORD_PEEK, &result) ==
+		RECORD_FAILED)
+		return false;
+	return operation->act != act_thread_exit || prepare_exit(victim);
+}
+
+/* Did the call give what it should have? */
+static bool
+succeeded(const struct victim *victim, int result)
+{
+	const struct operation *operation = victim->operation;
+	const struct written_record *old = &victim->old;
+
+	if (operation->act == act_get && operation->before == SEEN_NOTHING)
+		return result == SHMCACHE_ENOENT;
+	if (operation->act != act_get && operation->act != act_get_pinned)
+		return result == 0;
+	return result == 0 && victim->value_bytes == old->value_bytes &&
+	       victim->client_flags == old->client_flags &&
+	       memcmp(victim->value, old->value, old->value_bytes) == 0;
+}
+
+void
+operation_run(void *argument)
+{
+	struct victim *victim = argument;
+	const struct operation *operation = victim->operation;
+	struct shmcache_stats before = { 0 };
+	struct shmcache_stats after = { 0 };
+	int result;
+
+	if (!prepare(victim))
+		_exit(VICTIM_NO_START);
+	if (operation->fired != NULL &&
+	    shmcache_stats(victim->cache, &before, sizeof(before)) != 0)
+		_exit(VICTIM_NO_START);
+	tracer_mark();
+	result = operation->act(victim);
+	tracer_mark();
+	if (!succeeded(victim, result))
+		_exit(VICTIM_FAILED);
+	if (operation->fired != NULL &&
+	    (shmcache_stats(victim->cache, &after, sizeof(after)) != 0 ||
+		!operation->fired(&before, &after)))
+		_exit(VICTIM_NOT_FIRED);
+	_exit(VICTIM_DONE);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * step_test.c - kill a process at every instruction of every operation
+ *
+ * A victim is stepped, one instruction at a time, through an operation on a
+ * small cache.  Every state that a step left in the segment is given to a
+ * survivor, as if the victim had been killed there; and victims are really
+ * killed, at edges of system calls, after changes of the segment, and at
+ * random.  The survivor must get on at once, find every entry that it may count
+ * on with its exact value, and in the end have lost no memory and no slot.
+ * README.md says how, and what is checked.
+ *
+ * Prints a row for each operation and, last, "N passed, N failed".  Leaves with
+ * 77 if the machine does not allow to trace.
+ */
+#include "jobs.h"
+#include "operation.h"
+#include "run.h"
+#include "scratch.h"
+#include "seed.h"
+#include "self_test.h"
+#include "tracer.h"
+
+#include <inttypes.h>
+#include <popt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OPERATIONS_MAX 64
+#define EXIT_SKIPPED   77
+
+struct options {
+	const char *operation;
+	const char *seed_text;
+	uint64_t seed;
+	int kills;
+	int all;
+	int self_test_only;
+	int list;
+};
+
+struct tally {
+	unsigned passed;
+	unsigned failed;
+};
+
+static double
+seconds_now(void)
+{
+	struct timespec now = { 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void
+print_heading(void)
+{
+	(void)printf("%-24s %7s %5s %7s %7s %7s %5s %5s %6s\n", "operation",
+	    "steps", "calls", "changes", "states", "copies", "kills", "bad",
+	    "s");
+}
+
+static void
+print_row(const struct run *run)
+{
+	const struct trace *trace = &run->trace;
+
+	(void)printf("%-24s %7" PRIu64 " %5" PRIu64
+		     " %7zu %7zu %7zu %5zu %5zu %6.1f\n",
+	    run->operation->name, trace->steps, trace->system_calls,
+	    trace->count == 0 ? 0 : trace->count - 1, trace->distinct,
+	    run->picked_count, run->kill_count, run->violations, run->seconds);
+	if (run->picked_count != 0 && run->picked_count < trace->distinct)
+		(void)printf("    a sample: %zu of %zu states; --all for all\n",
+		    run->picked_count, trace->distinct);
+	(void)fflush(stdout);
+}
+
+/*
+ * System calls are reached at full speed, so all their edges are tried.  Other
+ * kills cost half a walk through the operation each: long operations get fewer,
+ * unless a number or all are asked for.
+ */
+static void
+kill_some(struct run *run, const struct options *options)
+{
+	const uint64_t steps_to_spend = 200000;
+	const size_t most = 16;
+	const size_t least = 3;
+	uint64_t affordable = steps_to_spend / (run->trace.steps + 1);
+	size_t kills = options->kills < 0 ? most : (size_t)options->kills;
+
+	if (options->kills < 0 && affordable < kills)
+		kills = affordable < least ? least : (size_t)affordable;
+	if (options->all != 0)
+		run_kills(run, SIZE_MAX, run->trace.count,
+		    options->kills < 0 ? 200 : kills);
+	else
+		run_kills(run, SIZE_MAX, kills, kills);
+}
+
+static void
+run_operation(
+    struct run *run, const struct run *donor, const struct options *options)
+{
+	const size_t copies = options->all != 0 ? SIZE_MAX : 1500;
+	double start = seconds_now();
+
+	seed_random(
+	    options->seed + 1000 * (uint64_t)(run->operation - operations + 1));
+	if (run_build(run, donor) && run_trace(run) && run_surveys(run)) {
+		run_copies(run, copies);
+		if (!jobs_gave_up())
+			kill_some(run, options);
+	}
+	run->seconds = seconds_now() - start;
+	print_row(run);
+}
+
+/* An heir needs its donor to have run. */
+static bool
+is_wanted(const struct operation *operation, const char *name)
+{
+	const struct operation *wanted =
+	    name == NULL ? NULL : operation_find(name);
+
+	return wanted == NULL || wanted == operation ||
+	       (wanted->heir_of != NULL &&
+		   strcmp(wanted->heir_of, operation->name) == 0);
+}
+
+static const struct run *
+donor_of(const struct operation *operation, const struct run *runs)
+{
+	if (operation->heir_of == NULL)
+		return NULL;
+	return &runs[operation_find(operation->heir_of) - operations];
+}
+
+static struct tally
+run_operations(const struct options *options)
+{
+	static struct run runs[OPERATIONS_MAX];
+	struct tally tally = { 0 };
+
+	if (jobs_gave_up())
+		return tally; /* the self-test hung */
+	print_heading();
+	for (unsigned i = 0; i < operation_count && i < OPERATIONS_MAX; i++) {
+		if (!is_wanted(&operations[i], options->operation))
+			continue;
+		runs[i].operation = &operations[i];
+		run_operation(
+		    &runs[i], donor_of(&operations[i], runs), options);
+		if (runs[i].violations == 0)
+			tally.passed++;
+		else
+			tally.failed++;
+		if (jobs_gave_up()) {
+			(void)printf("survivors hang or crash: the operations "
+				     "after %s are not run\n",
+			    operations[i].name);
+			break;
+		}
+	}
+	for (unsigned i = 0; i < OPERATIONS_MAX; i++)
+		run_free(&runs[i]);
+	return tally;
+}
+
+static int
+usage_error(poptContext context, const char *what, const char *which)
+{
+	(void)fprintf(stderr, "step_test: %s%s; try --help\n", what, which);
+	(void)poptFreeContext(context);
+	return 2;
+}
+
+static int
+check_options(poptContext context, struct options *options)
+{
+	char *end = NULL;
+	const char *argument = poptGetArg(context);
+
+	if (argument != NULL)
+		return usage_error(context, "unexpected argument ", argument);
+	if (options->operation != NULL &&
+	    operation_find(options->operation) == NULL)
+		return usage_error(context,
+		    "no such operation (--list shows them): ",
+		    options->operation);
+	options->seed = (uint64_t)time(NULL) * 1000 + (uint64_t)getpid();
+	if (options->seed_text != NULL)
+		options->seed = strtoull(options->seed_text, &end, 0);
+	if (end != NULL && (*end != '\0' || end == options->seed_text))
+		return usage_error(
+		    context, "not a number: --seed ", options->seed_text);
+	return 0;
+}
+
+/* Returns 0, or the exit status of a usage error. */
+static int
+read_options(int argc, char **argv, struct options *options)
+{
+	struct poptOption table[] = { { "op", 'o', POPT_ARG_STRING,
+					  &options->operation, 0,
+					  "this operation only", "NAME" },
+		{ "seed", 's', POPT_ARG_STRING, &options->seed_text, 0,
+		    "repeat the run that printed this seed", "NUMBER" },
+		{ "kills", 'k', POPT_ARG_INT, &options->kills, 0,
+		    "real kills of each sort per operation", "COUNT" },
+		{ "all", 'a', POPT_ARG_NONE, &options->all, 0,
+		    "check all states, kill after each change", NULL },
+		{ "self-test", 't', POPT_ARG_NONE, &options->self_test_only, 0,
+		    "only see whether the test can fail", NULL },
+		{ "list", 'l', POPT_ARG_NONE, &options->list, 0,
+		    "list the operations", NULL },
+		POPT_AUTOHELP POPT_TABLEEND };
+	const char **arguments = malloc(((size_t)argc + 1) * sizeof(char *));
+	poptContext context;
+	int code;
+
+	if (arguments == NULL)
+		return 1;
+	for (int i = 0; i <= argc; i++)
+		arguments[i] = argv[i];
+	context = poptGetContext("step_test", argc, arguments, table, 0);
+	code = poptGetNextOpt(context);
+	if (code < -1)
+		code = usage_error(context, poptStrerror(code), "");
+	else
+		code = check_options(context, options);
+	if (code == 0)
+		(void)poptFreeContext(context);
+	free(arguments);
+	return code;
+}
+
+static void
+list_operations(void)
+{
+	for (unsigned i = 0; i < operation_count; i++)
+		(void)puts(operations[i].name);
+}
+
+/*
+ * Start again with fixed addresses and all symbols bound, so that runs of one
+ * seed are alike and the loader is not traced.  What can't be had is done
+ * without.
+ */
+static void
+settle(char **argv)
+{
+	if (getenv("LD_BIND_NOW") != NULL)
+		return;
+	(void)personality(ADDR_NO_RANDOMIZE);
+	if (setenv("LD_BIND_NOW", "1", 1) == 0)
+		(void)execv("/proc/self/exe", argv);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options options = { .kills = -1 };
+	struct self_test_result self;
+	struct tally tally = { 0 };
+	const char *forbidden;
+	int code = read_options(argc, argv, &options);
+
+	if (code != 0)
+		return code;
+	if (options.list != 0) {
+		list_operations();
+		return 0;
+	}
+	settle(argv);
+	forbidden = tracer_forbidden();
+	if (forbidden == NULL && !scratch_open())
+		forbidden = "cannot make a folder in /dev/shm";
+	if (forbidden != NULL) {
+		(void)printf("skipped: %s\n", forbidden);
+		return EXIT_SKIPPED;
+	}
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	(void)printf("seed %" PRIu64 "\n", options.seed);
+	self = self_test(options.seed);
+	if (options.self_test_only == 0)
+		tally = run_operations(&options);
+	(void)printf("%u passed, %u failed\n", self.passed + tally.passed,
+	    self.failed + tally.failed);
+	return self.failed + tally.failed == 0 ? 0 : 1;
+}

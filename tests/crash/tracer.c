@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tracer.c - see tracer.h
+ *
+ * x86-64 only.  On AArch64 stepping clears the exclusive monitor, so that no
+ * LL/SC loop would ever end.
+ *
+ * Changes are found by comparing the whole file with a copy after each step:
+ * for the small segments used here that costs less than the step itself.
+ */
+#include "tracer.h"
+
+#include "jobs.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STEPS_MAX 1000000u /* a victim that goes on longer is in a loop */
+
+/* With PTRACE_O_TRACESYSGOOD: no other SIGTRAP looks like this. */
+#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
+
+#ifdef __x86_64__
+
+#define BREAKPOINT  0xccu
+#define SYSTEM_CALL 0x050fu
+
+__attribute__((noinline)) void
+tracer_mark(void)
+{
+	__asm__ volatile("int3" ::: "memory");
+}
+
+static uintptr_t
+instruction_pointer(pid_t pid)
+{
+	return (uintptr_t)ptrace(
+	    PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+}
+
+#else
+
+#define BREAKPOINT  0u
+#define SYSTEM_CALL 0u
+
+void
+tracer_mark(void)
+{
+}
+
+static uintptr_t
+instruction_pointer(pid_t pid)
+{
+	(void)pid;
+	return 0;
+}
+
+#endif
+
+static unsigned
+instruction(const struct victim_process *victim)
+{
+	return (unsigned)ptrace(
+		   PTRACE_PEEKTEXT, victim->pid, victim->ip, NULL) &
+	       0xffffu;
+}
+
+/* Wait for a breakpoint or step (`signal_number` SIGTRAP), or for the edge of a
+   system call (SYSTEM_CALL_STOP). */
+static bool
+wait_for_stop(struct victim_process *victim, int signal_number)
+{
+	pid_t got;
+
+	do
+		got = waitpid(victim->pid, &victim->status, 0);
+	while (got < 0 && errno == EINTR);
+	if (got != victim->pid || !WIFSTOPPED(victim->status) ||
+	    WSTOPSIG(victim->status) != signal_number)
+		return false;
+	victim->ip = instruction_pointer(victim->pid);
+	return true;
+}
+
+bool
+victim_start(struct victim_process *victim, void (*run)(void *), void *argument)
+{
+	memset(victim, 0, sizeof(*victim));
+	victim->pid = job_fork();
+	if (victim->pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+			_exit(111);
+		run(argument);
+		_exit(0);
+	}
+	if (victim->pid < 0)
+		return false;
+	if (!wait_for_stop(victim, SIGTRAP)) {
+		if (WIFSTOPPED(victim->status))
+			victim_kill(victim);
+		return false;
+	}
+	(void)ptrace(PTRACE_SETOPTIONS, victim->pid, NULL,
+	    (void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD));
+	return true;
+}
+
+enum step_result
+victim_step(struct victim_process *victim)
+{
+	unsigned code = instruction(victim);
+
+	if ((code & 0xffu) == BREAKPOINT)
+		return STEP_MARK;
+	if (ptrace(PTRACE_SINGLESTEP, victim->pid, NULL, NULL) != 0 ||
+	    !wait_for_stop(victim, SIGTRAP))
+		return STEP_LOST;
+	victim->steps++;
+	if (code != SYSTEM_CALL)
+		return STEP_DONE;
+	victim->system_calls++;
+	return STEP_SYSTEM_CALL;
+}
+
+bool
+victim_run_to_call(struct victim_process *victim, uint64_t call, bool after)
+{
+	/* Stops come in pairs, before and after. */
+	uint64_t stops = 2 * call + (after ? 2 : 1);
+
+	for (uint64_t i = 0; i < stops; i++) {
+		if (ptrace(PTRACE_SYSCALL, victim->pid, NULL, NULL) != 0 ||
+		    !wait_for_stop(victim, SYSTEM_CALL_STOP))
+			return false;
+	}
+	return true;
+}
+
+void
+victim_kill(struct victim_process *victim)
+{
+	(void)kill(victim->pid, SIGKILL);
+	do {
+		if (waitpid(victim->pid, &victim->status, 0) < 0 &&
+		    errno != EINTR)
+			break;
+	} while (!WIFSIGNALED(victim->status) && !WIFEXITED(victim->status));
+}
+
+int
+victim_finish(struct victim_process *victim)
+{
+	do {
+		if (ptrace(PTRACE_CONT, victim->pid, NULL, NULL) != 0)
+			break;
+	} while (wait_for_stop(victim, SIGTRAP));
+	if (WIFEXITED(victim->status))
+		return WEXITSTATUS(victim->status);
+	if (WIFSTOPPED(victim->status))
+		victim_kill(victim);
+	return -1;
+}
+
+static void
+mark_twice(void *argument)
+{
+	(void)argument;
+	tracer_mark();
+	tracer_mark();
+}
+
+const char *
+tracer_forbidden(void)
+{
+#ifdef __x86_64__
+	struct victim_process victim;
+	enum step_result result;
+
+	if (!victim_start(&victim, mark_twice, NULL))
+		return "ptrace(PTRACE_TRACEME) is not allowed here";
+	result = victim_step(&victim);
+	victim_kill(&victim);
+	if (result != STEP_DONE)
+		return "ptrace(PTRACE_SINGLESTEP) does not work here";
+	return NULL;
+#else
+	return "single-stepping through atomic operations is implemented for "
+	       "x86-64 only";
+#endif
+}
+
+bool
+image_open(struct image *image, const char *path)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	void *map;
+
+	memset(image, 0, sizeof(*image));
+	if (fd < 0)
+		return false;
+	if (fstat(fd, &status) != 0 || status.st_size % 8 != 0) {
+		(void)close(fd);
+		return false;
+	}
+	image->length = (size_t)status.st_size;
+	map = mmap(NULL, image->length, PROT_READ, MAP_SHARED, fd, 0);
+	(void)close(fd);
+	if (map == MAP_FAILED)
+		return false;
+	image->now = map;
+	image->last = malloc(image->length);
+	if (image->last == NULL) {
+		(void)munmap(map, image->length);
+		return false;
+	}
+	memcpy(image->last, image->now, image->length);
+	return true;
+}
+
+void
+image_close(struct image *image)
+{
+	union {
+		const uint8_t *bytes;
+		void *map;
+	} now = { .bytes = image->now };
+
+	free(image->last);
+	if (image->now != NULL)
+		(void)munmap(now.map, image->length);
+	memset(image, 0, sizeof(*image));
+}
+
+bool
+image_look(const struct image *image, size_t *offset_out, size_t *bytes_out)
+{
+	size_t low = 0;
+	size_t high = image->length;
+
+	if (memcmp(image->now, image->last, image->length) == 0)
+		return false;
+	while (memcmp(image->now + low, image->last + low, 8) == 0)
+		low += 8;
+	while (memcmp(image->now + high - 8, image->last + high - 8, 8) == 0)
+		high -= 8;
+	*offset_out = low;
+	*bytes_out = high - low;
+	return true;
+}
+
+void
+image_accept(struct image *image, size_t offset, size_t bytes)
+{
+	memcpy(image->last + offset, image->now + offset, bytes);
+}
+
+static uint64_t
+word_hash(const uint8_t *bytes, size_t offset)
+{
+	uint64_t x;
+
+	memcpy(&x, bytes, sizeof(x));
+	x ^= offset * 0x9e3779b97f4a7c15u;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+/* A state's hash is the sum of its words' hashes, so a change adjusts it. */
+static uint64_t
+range_hash(const uint8_t *bytes, size_t offset, size_t length)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < length; i += 8)
+		sum += word_hash(bytes + i, offset + i);
+	return sum;
+}
+
+static void *
+grow(void *array, size_t item_bytes, size_t count)
+{
+	/* Powers of two only: the array is full when count is one. */
+	if (count != 0 && (count & (count - 1)) != 0)
+		return array;
+	array = reallocarray(array, count == 0 ? 1 : 2 * count, item_bytes);
+	if (array == NULL) {
+		perror("step_test");
+		exit(1);
+	}
+	return array;
+}
+
+static void
+log_change(
+    struct trace *trace, const struct change *change, const uint8_t *bytes)
+{
+	struct change entry = *change;
+
+	entry.data = trace->data_bytes;
+	for (size_t i = 0; i < change->bytes; i++) {
+		trace->data = grow(trace->data, 1, trace->data_bytes);
+		trace->data[trace->data_bytes++] = bytes[i];
+	}
+	trace->changes =
+	    grow(trace->changes, sizeof(*trace->changes), trace->count);
+	trace->changes[trace->count++] = entry;
+}
+
+static void
+log_start(struct trace *trace, const struct image *image,
+    const struct victim_process *victim)
+{
+	struct change first = { .step = victim->steps,
+		.system_call = victim->system_calls,
+		.ip = victim->ip };
+
+	trace->initial.bytes = malloc(image->length);
+	if (trace->initial.bytes == NULL) {
+		perror("step_test");
+		exit(1);
+	}
+	memcpy(trace->initial.bytes, image->last, image->length);
+	trace->initial.length = image->length;
+	first.state = range_hash(image->last, 0, image->length);
+	log_change(trace, &first, NULL);
+}
+
+/* After a step that began at `ip`: log what it changed, if anything. */
+static void
+log_step(struct trace *trace, struct image *image,
+    const struct victim_process *victim, uintptr_t ip)
+{
+	struct change change = { .step = victim->steps,
+		.system_call = victim->system_calls,
+		.ip = ip };
+	size_t offset;
+
+	if (!image_look(image, &change.offset, &change.bytes))
+		return;
+	offset = change.offset;
+	change.state = trace->changes[trace->count - 1].state -
+		       range_hash(image->last + offset, offset, change.bytes) +
+		       range_hash(image->now + offset, offset, change.bytes);
+	log_change(trace, &change, image->now + offset);
+	image_accept(image, offset, change.bytes);
+}
+
+static const struct change *sorted_changes;
+
+static int
+by_state(const void *a, const void *b)
+{
+	size_t i = *(const size_t *)a;
+	size_t j = *(const size_t *)b;
+	uint64_t x = sorted_changes[i].state;
+	uint64_t y = sorted_changes[j].state;
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return i < j ? -1 : i > j;
+}
+
+static void
+find_twins(struct trace *trace)
+{
+	size_t *order = calloc(trace->count, sizeof(*order));
+
+	if (order == NULL) {
+		perror("step_test");
+		exit(1);
+	}
+	for (size_t i = 0; i < trace->count; i++)
+		order[i] = i;
+	sorted_changes = trace->changes;
+	qsort(order, trace->count, sizeof(*order), by_state);
+	for (size_t i = 0; i < trace->count; i++) {
+		struct change *change = &trace->changes[order[i]];
+		const struct change *left =
+		    i == 0 ? NULL : &trace->changes[order[i - 1]];
+
+		if (left != NULL && left->state == change->state) {
+			change->twin = left->twin;
+		} else {
+			change->twin = order[i];
+			trace->distinct++;
+		}
+	}
+	free(order);
+}
+
+/* Step to the second mark; false and a reason if it is not reached. */
+static bool
+step_and_log(struct trace *trace, struct victim_process *victim,
+    const char *path, bool appears, char reason[TRACE_REASON_BYTES])
+{
+	struct image image = { 0 };
+	enum step_result result = STEP_DONE;
+	bool logging = false;
+
+	while (victim->steps < STEPS_MAX) {
+		uintptr_t ip = victim->ip;
+
+		if (!logging && (!appears || result == STEP_SYSTEM_CALL)) {
+			logging = image_open(&image, path);
+			if (logging)
+				log_start(trace, &image, victim);
+		}
+		result = victim_step(victim);
+		if (result == STEP_MARK || result == STEP_LOST)
+			break;
+		if (logging)
+			log_step(trace, &image, victim, ip);
+	}
+	image_close(&image);
+	if (result == STEP_LOST)
+		(void)snprintf(reason, TRACE_REASON_BYTES,
+		    "the victim was lost at step %llu (wait status 0x%x)",
+		    (unsigned long long)victim->steps, victim->status);
+	else if (result != STEP_MARK)
+		(void)snprintf(reason, TRACE_REASON_BYTES,
+		    "the victim was not done after %u steps", STEPS_MAX);
+	else if (!logging)
+		(void)snprintf(
+		    reason, TRACE_REASON_BYTES, "there is no file %s", path);
+	return result == STEP_MARK && logging;
+}
+
+bool
+trace_run(struct trace *trace, const char *path, bool appears,
+    void (*run)(void *), void *argument, char reason[TRACE_REASON_BYTES])
+{
+	struct victim_process victim;
+
+	memset(trace, 0, sizeof(*trace));
+	if (!victim_start(&victim, run, argument)) {
+		(void)snprintf(reason, TRACE_REASON_BYTES,
+		    "the victim did not get ready (wait status 0x%x)",
+		    victim.status);
+		return false;
+	}
+	if (!step_and_log(trace, &victim, path, appears, reason)) {
+		victim_kill(&victim);
+		trace_free(trace);
+		return false;
+	}
+	trace->steps = victim.steps;
+	trace->system_calls = victim.system_calls;
+	trace->exit_code = victim_finish(&victim);
+	find_twins(trace);
+	return true;
+}
+
+void
+trace_free(struct trace *trace)
+{
+	snapshot_free(&trace->initial);
+	free(trace->changes);
+	free(trace->data);
+	memset(trace, 0, sizeof(*trace));
+}
+
+void
+trace_replay(const struct trace *trace, uint8_t *state, size_t from, size_t to)
+{
+	if (to < from) {
+		memcpy(state, trace->initial.bytes, trace->initial.length);
+		from = 0;
+	}
+	for (size_t i = from + 1; i <= to; i++) {
+		const struct change *change = &trace->changes[i];
+
+		memcpy(state + change->offset, trace->data + change->data,
+		    change->bytes);
+	}
+}
+
+/* Ask addr2line, if it is there, for what the symbol table can't tell. */
+static void
+ask_addr2line(const Dl_info *info, uintptr_t ip, char *text, size_t text_bytes)
+{
+	char command[400];
+	char line[200];
+	size_t used = strlen(text);
+	FILE *answer;
+
+	(void)snprintf(command, sizeof(command),
+	    "addr2line -fpsie '%s' 0x%zx 2>/dev/null", info->dli_fname,
+	    (size_t)(ip - (uintptr_t)info->dli_fbase));
+	answer = popen(command, "r");
+	if (answer == NULL)
+		return;
+	while (used < text_bytes && fgets(line, sizeof(line), answer) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		used += (size_t)snprintf(text + used, text_bytes - used, "%s%s",
+		    used == 0 ? "" : " ", line);
+	}
+	(void)pclose(answer);
+}
+
+void
+tracer_place(uintptr_t ip, char *text, size_t text_bytes)
+{
+	Dl_info info;
+	union {
+		uintptr_t ip;
+		void *pointer;
+	} place = { .ip = ip };
+
+	if (dladdr(place.pointer, &info) == 0 || info.dli_fname == NULL) {
+		(void)snprintf(text, text_bytes, "ip 0x%zx", (size_t)ip);
+		return;
+	}
+	(void)snprintf(text, text_bytes, "ip %s+0x%zx",
+	    strrchr(info.dli_fname, '/') ? strrchr(info.dli_fname, '/') + 1
+					 : info.dli_fname,
+	    (size_t)(ip - (uintptr_t)info.dli_fbase));
+	ask_addr2line(&info, ip, text, text_bytes);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tracer.h - run a process one instruction at a time, and log a file it maps
+ *
+ * A victim is a forked child that executes a breakpoint (tracer_mark()) before
+ * and after the code in question.  Between the two it is stepped by ptrace().
+ * A system call is one step, and so is each round of a `rep` instruction.
+ *
+ * A trace is the file's bytes at the first mark and a log of every step that
+ * changed them: any state the file ever had between two instructions can be
+ * laid out again.  That is all there is to know, because a process that is
+ * killed leaves exactly the bytes that its last instruction left.
+ */
+#ifndef CRASH_TRACER_H
+#define CRASH_TRACER_H
+
+#include "scratch.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The victim's code between two marks is traced. */
+void tracer_mark(void);
+
+/* NULL if this machine lets us single-step, else the reason why not. */
+const char *tracer_forbidden(void);
+
+struct victim_process {
+	pid_t pid;
+	uint64_t steps;
+	uint64_t system_calls;
+	uintptr_t ip; /* of the next instruction */
+	int status;   /* of waitpid(), when it is gone or hit by a signal */
+};
+
+enum step_result {
+	STEP_DONE,        /* one instruction went by */
+	STEP_SYSTEM_CALL, /* the same, and it was a system call */
+	STEP_MARK,        /* at the second mark; nothing was executed */
+	STEP_LOST         /* it has ended, or a signal came: see `status` */
+};
+
+/* Fork a victim and run it to its first mark; false if it doesn't get there. */
+bool victim_start(
+    struct victim_process *victim, void (*run)(void *), void *argument);
+enum step_result victim_step(struct victim_process *victim);
+
+/*
+ * Run without stepping to system call number `call` (from 0): to the point
+ * before it is executed, or after it.  False if the second mark comes first, or
+ * the victim is lost: see `status`.
+ */
+bool victim_run_to_call(
+    struct victim_process *victim, uint64_t call, bool after);
+
+/* SIGKILL, and wait until it is gone. */
+void victim_kill(struct victim_process *victim);
+
+/* Let it run on from the second mark; returns its exit code, or -1. */
+int victim_finish(struct victim_process *victim);
+
+/* The file's bytes now, and as they were when last looked at. */
+struct image {
+	const uint8_t *now;
+	uint8_t *last;
+	size_t length;
+};
+
+bool image_open(struct image *image, const char *path);
+void image_close(struct image *image);
+
+/*
+ * Does the file differ from `last`?  Then the range of bytes, in whole words of
+ * 8, is given; image_accept() brings that range of `last` up to date.
+ */
+bool image_look(
+    const struct image *image, size_t *offset_out, size_t *bytes_out);
+void image_accept(struct image *image, size_t offset, size_t bytes);
+
+/* One step that changed the file.  Number 0 stands for the state before. */
+struct change {
+	uint64_t step;
+	uint64_t system_call; /* how many were done by then */
+	uintptr_t ip;         /* of the instruction that did it */
+	size_t offset;
+	size_t bytes;
+	size_t data;    /* where the new bytes are in struct trace's `data` */
+	uint64_t state; /* hash of the whole file after it */
+	size_t twin;    /* the first change that led to this very state */
+};
+
+struct trace {
+	struct snapshot initial;
+	struct change *changes;
+	size_t count;
+	uint8_t *data;
+	size_t data_bytes;
+	size_t distinct; /* states */
+	uint64_t steps;
+	uint64_t system_calls;
+	int exit_code; /* of the victim, after its second mark */
+};
+
+/* Why a trace could not be had. */
+#define TRACE_REASON_BYTES 160
+
+/*
+ * Trace a victim that works on the file at `path`; with `appears` the file is
+ * made by the victim, and the log starts when it has got its name.
+ */
+bool trace_run(struct trace *trace, const char *path, bool appears,
+    void (*run)(void *), void *argument, char reason[TRACE_REASON_BYTES]);
+void trace_free(struct trace *trace);
+
+/*
+ * `state` holds what change `from` left; make it what change `to` left.
+ * Going back starts from the initial state.
+ */
+void trace_replay(
+    const struct trace *trace, uint8_t *state, size_t from, size_t to);
+
+/* Name the function and line at `ip`, for a report. */
+void tracer_place(uintptr_t ip, char *text, size_t text_bytes);
+
+#endif /* CRASH_TRACER_H */

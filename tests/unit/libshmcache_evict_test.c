@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libshmcache_evict_test.c - emptying extents: who stays, who goes, and what
+ * the dead left half done
+ */
+#include "libshmcache/evict.h"
+#include "libshmcache/expire.h"
+#include "shm/pin.h"
+#include "tests/unit/cache_support.h"
+
+#include <stdlib.h>
+
+#define VALUE_BYTES 200u
+
+static int
+set_up(void **state)
+{
+	*state = test_cache();
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	return shmcache_close(*state);
+}
+
+static uint32_t
+extent_count(struct shmcache *cache)
+{
+	return cache->mapping->segment->geometry.request.extent_count;
+}
+
+static struct shm_extent
+state_of(struct shmcache *cache, uint32_t extent)
+{
+	return shm_arena_state(cache->mapping->segment, extent);
+}
+
+/* "NAME-N" := 200 bytes that tell which. */
+static int
+set_nth(struct shmcache *cache, const char *name, unsigned n)
+{
+	char key[32], value[VALUE_BYTES];
+
+	test_key(key, name, n);
+	memset(value, 'a' + (int)(n % 26), sizeof(value));
+	return shmcache_set(
+	    cache, key, strlen(key), value, sizeof(value), 0, n);
+}
+
+static bool
+has_nth(struct shmcache *cache, const char *name, unsigned n)
+{
+	char key[32], value[VALUE_BYTES], wanted[VALUE_BYTES];
+	uint32_t flags = UINT32_MAX;
+	size_t bytes = 0;
+
+	test_key(key, name, n);
+	memset(wanted, 'a' + (int)(n % 26), sizeof(wanted));
+	return shmcache_peek(cache, key, strlen(key), value, sizeof(value),
+		   &bytes, &flags) == 0 &&
+	       bytes == sizeof(value) && flags == n &&
+	       memcmp(value, wanted, sizeof(value)) == 0;
+}
+
+static void
+read_nth(struct shmcache *cache, const char *name, unsigned n)
+{
+	char key[32];
+
+	test_read(cache, test_key(key, name, n));
+}
+
+/* Writes NAME-0, NAME-1, ... until one lies in another extent than the first;
+   returns how many lie in the first, which is sealed then. */
+static unsigned
+fill_extent(struct shmcache *cache, const char *name, struct shm_extent *full)
+{
+	unsigned count = 0;
+	char key[32];
+
+	do {
+		assert_int_equal(set_nth(cache, name, count), 0);
+		count++;
+		test_key(key, name, count - 1);
+		if (count == 1)
+			*full = test_extent_of(cache, key);
+	} while (test_extent_of(cache, key).number == full->number);
+	*full = state_of(cache, full->number);
+	assert_int_equal(full->state, SHM_SEALED);
+	assert_true(count > 2);
+	return count - 1;
+}
+
+static bool
+evict(struct shmcache *cache, struct shm_extent extent, enum evict_mode mode)
+{
+	struct call call = test_enter(cache);
+	bool freed = evict_extent(&call, &extent, mode, true);
+
+	call_leave();
+	return freed;
+}
+
+/* Begins an eviction as somebody who is killed right after that. */
+static struct shm_extent
+leave_evicting(struct shmcache *cache, struct shm_extent extent)
+{
+	assert_true(
+	    shm_arena_begin_evict(cache->mapping->segment, &extent, true));
+	extent.state = SHM_EVICTING;
+	return extent;
+}
+
+/* Any extent but the first holds data of its own first. */
+static void
+start_in_a_fresh_extent(struct shmcache *cache)
+{
+	struct shm_extent full;
+
+	(void)fill_extent(cache, "start", &full);
+}
+
+static void
+unread_entries_go(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	for (unsigned n = 0; n < count; n++)
+		assert_false(has_nth(cache, "k", n));
+	assert_true(has_nth(cache, "k", count));
+	assert_int_equal(test_stats(cache).evictions, count);
+	assert_int_equal(test_stats(cache).extents_evicted, 1);
+	assert_int_equal(test_stats(cache).extents_recycled, 1);
+	assert_int_equal(state_of(cache, full.number).state, SHM_FREE);
+	assert_int_equal(
+	    state_of(cache, full.number).generation, full.generation + 1);
+	test_assert_sound(cache);
+}
+
+static void
+read_entries_get_a_second_chance(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	read_nth(cache, "k", 2);
+	for (unsigned i = 0; i < 5; i++)
+		read_nth(cache, "k", 4);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	for (unsigned n = 0; n < count; n++)
+		assert_int_equal(has_nth(cache, "k", n), n == 2 || n == 4);
+	assert_int_equal(test_find(cache, "k-2").entry.shared->ref, 0);
+	assert_int_equal(
+	    test_find(cache, "k-4").entry.shared->ref, ENTRY_REF_MAX - 1);
+	assert_int_equal(test_stats(cache).second_chances, 2);
+	assert_int_equal(test_stats(cache).evictions, count - 2);
+	test_assert_sound(cache);
+}
+
+static void
+entry_read_no_more_goes_at_last(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned rounds = 0;
+
+	(void)fill_extent(cache, "k", &full);
+	for (unsigned i = 0; i < ENTRY_REF_MAX; i++)
+		read_nth(cache, "k", 3);
+	while (has_nth(cache, "k", 3)) {
+		struct shm_extent e = test_extent_of(cache, "k-3");
+
+		(void)shm_arena_seal(cache->mapping->segment, &e);
+		e = state_of(cache, e.number);
+		assert_true(evict(cache, e, EVICT_CLOCK));
+		assert_true(++rounds < 10);
+	}
+	assert_int_equal(rounds, ENTRY_REF_MAX + 1);
+}
+
+/* What must survive a copy. */
+struct facts {
+	uint64_t version;
+	uint64_t seq;
+	uint64_t slot;
+	uint64_t expiry;
+	uint32_t client_flags;
+	uint32_t extent;
+};
+
+static struct facts
+facts_of(struct shmcache *cache, const char *key)
+{
+	struct found found = test_find(cache, key);
+	const struct mapping *m = cache->mapping;
+
+	return (struct facts){ .version = entry_version(m, &found.entry),
+		.seq = entry_seq(&found.entry),
+		.slot = found.slot,
+		.expiry = found.entry.shared->expiry,
+		.client_flags = entry_client_flags(&found.entry),
+		.extent = found.entry.extent };
+}
+
+static void
+copies_keep_version_ttl_flags_and_seq(void **state)
+{
+	struct shmcache *cache = *state;
+	struct facts before, after;
+	struct shm_extent full;
+
+	assert_int_equal(shmcache_flush(cache), 0); /* seq is not 0 */
+	assert_int_equal(
+	    shmcache_set(cache, "own", 3, "value", 5, 500000, 0xabcdef01), 0);
+	(void)fill_extent(cache, "k", &full);
+	test_read(cache, "own");
+	before = facts_of(cache, "own");
+	for (unsigned round = 0; round < 3; round++) {
+		struct shm_extent e = test_extent_of(cache, "own");
+
+		assert_int_equal(shmcache_flush(cache), 0);
+		cache->mapping->shared->flush = 1;
+		(void)shm_arena_seal(cache->mapping->segment, &e);
+		e = state_of(cache, e.number);
+		assert_true(evict(cache, e, EVICT_CLEAN));
+		after = facts_of(cache, "own");
+		assert_int_not_equal(after.extent, before.extent);
+		assert_true(after.version == before.version);
+		assert_int_equal(after.seq, before.seq);
+		assert_int_equal(after.slot, before.slot);
+		assert_int_equal(after.client_flags, before.client_flags);
+		assert_true(after.expiry == before.expiry);
+		assert_true(test_has(cache, "own", "value"));
+		before.extent = after.extent;
+	}
+}
+
+static void
+touch_before_the_copy_is_kept(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	int64_t left = 0;
+
+	(void)fill_extent(cache, "k", &full);
+	read_nth(cache, "k", 1);
+	assert_int_equal(shmcache_touch(cache, "k-1", 3, 900000), 0);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_int_equal(shmcache_ttl(cache, "k-1", 3, &left), 0);
+	assert_in_range(left, 800000, 900000);
+	assert_true(has_nth(cache, "k", 1));
+}
+
+static void
+at_most_half_of_an_extent_is_copied(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full), kept = 0;
+
+	for (unsigned n = 0; n < count; n++)
+		read_nth(cache, "k", n);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	for (unsigned n = 0; n < count; n++)
+		kept += has_nth(cache, "k", n);
+	assert_true(kept >= count / 3);
+	assert_int_equal(test_stats(cache).second_chances, kept);
+	assert_int_equal(test_stats(cache).evictions, count - kept);
+	assert_in_range(
+	    test_stats(cache).copied_bytes, 1, TEST_EXTENT_BYTES / 2);
+}
+
+static void
+cleaning_keeps_what_was_not_read_either(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	for (unsigned n = 3; n < count; n++) {
+		char key[32];
+
+		test_key(key, "k", n);
+		assert_int_equal(shmcache_delete(cache, key, strlen(key)), 0);
+	}
+	assert_true(evict(cache, full, EVICT_CLEAN));
+	for (unsigned n = 0; n < 3; n++)
+		assert_true(has_nth(cache, "k", n));
+	assert_int_equal(test_stats(cache).evictions, 0);
+	test_assert_sound(cache);
+}
+
+static void
+expired_and_flushed_entries_are_not_copied(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	for (unsigned n = 0; n < count; n++)
+		read_nth(cache, "k", n);
+	test_find(cache, "k-0").entry.shared->expiry = 1u << 1;
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_false(has_nth(cache, "k", 0));
+	assert_int_equal(test_stats(cache).evicted_expired, 1);
+	(void)fill_extent(cache, "l", &full);
+	read_nth(cache, "l", 0);
+	assert_int_equal(shmcache_flush(cache), 0);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(test_lacks(cache, "l-0"));
+	test_assert_sound(cache);
+}
+
+static void
+joining_drops_all_and_copies_nothing(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+	struct call call;
+	bool freed;
+
+	for (unsigned n = 0; n < count; n++)
+		read_nth(cache, "k", n);
+	full = leave_evicting(cache, full);
+	call = test_enter(cache);
+	freed = evict_finish(&call, &full, EVICT_DROP, true);
+	call_leave();
+	assert_true(freed);
+	for (unsigned n = 0; n < count; n++)
+		assert_false(has_nth(cache, "k", n));
+	assert_int_equal(test_stats(cache).second_chances, 0);
+	test_assert_sound(cache);
+}
+
+static void
+entries_of_an_evicting_extent_can_still_be_read(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	(void)leave_evicting(cache, full);
+	for (unsigned n = 0; n < count; n++)
+		assert_true(has_nth(cache, "k", n));
+	test_assert_sound(cache);
+	assert_int_equal(set_nth(cache, "k", 0), 0);
+	assert_int_equal(shmcache_delete(cache, "k-1", 3), 0);
+	assert_true(has_nth(cache, "k", 0));
+	test_assert_sound(cache);
+}
+
+static void
+extents_left_evicting_are_finished_by_who_needs_room(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		(void)fill_extent(cache,
+		    i == 0   ? "a"
+		    : i == 1 ? "b"
+			     : "c",
+		    &full[i]);
+	for (unsigned i = 0; i < 3; i++)
+		(void)leave_evicting(cache, full[i]);
+	for (unsigned n = 0; n < 3000; n++)
+		assert_int_equal(set_nth(cache, "new", n), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(state_of(cache, full[i].number).generation >
+			    full[i].generation);
+	assert_int_equal(test_stats(cache).extents_evicting, 0);
+	test_assert_sound(cache);
+}
+
+static void
+tentative_words_that_name_the_extent_are_aborted(void **state)
+{
+	struct shmcache *cache = *state;
+	struct call call = test_enter(cache);
+	uint64_t word = test_write_unlinked(&call, "dead", "value");
+	struct shm_extent full;
+	struct key key;
+	uint64_t slot, offset;
+	uint32_t extent;
+
+	test_hash(&call, "dead", &key);
+	slot = index_slot(&key, 12);
+	shm_store64(&call.m->slots[slot], word | INDEX_TENTATIVE);
+	assert_true(index_place(call.m, word, &offset, &extent));
+	call_leave();
+	(void)fill_extent(cache, "k", &full);
+	assert_int_equal(full.number, extent);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(cache->mapping->slots[slot] == 0);
+	assert_int_equal(test_stats(cache).tentative_aborts, 1);
+	assert_true(test_lacks(cache, "dead"));
+	test_assert_sound(cache);
+}
+
+static void
+started_entries_that_nothing_names_are_passed_over(void **state)
+{
+	struct shmcache *cache = *state;
+	struct call call = test_enter(cache);
+	struct shm_extent full;
+
+	for (unsigned i = 0; i < 5; i++)
+		(void)test_write_unlinked(&call, "k-0", "never linked");
+	call_leave();
+	(void)fill_extent(cache, "k", &full);
+	read_nth(cache, "k", 0);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(has_nth(cache, "k", 0));
+	test_assert_sound(cache);
+}
+
+static void
+extent_of_a_writer_is_not_evicted(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_segment *s = cache->mapping->segment;
+	struct shm_extent full;
+	struct shm_peer *writer;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	assert_int_equal(shm_peer_claim(s, &writer), 0);
+	shm_pin_set(writer, SHM_PIN_TARGET, full.number);
+	assert_false(evict(cache, full, EVICT_CLOCK));
+	for (unsigned n = 0; n < 3000; n++)
+		assert_int_equal(set_nth(cache, "new", n), 0);
+	for (unsigned n = 0; n < count; n++)
+		assert_true(has_nth(cache, "k", n));
+	assert_int_equal(state_of(cache, full.number).state, SHM_SEALED);
+	shm_peer_release(writer);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+}
+
+static void
+extent_of_a_reader_is_emptied_and_stays_in_limbo(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	struct shmcache_item item;
+	char value[VALUE_BYTES];
+
+	(void)fill_extent(cache, "k", &full);
+	assert_int_equal(shmcache_get_pinned(cache, "k-5", 3, &item), 0);
+	memcpy(value, item.value, sizeof(value));
+	assert_false(evict(cache, full, EVICT_CLOCK));
+	assert_int_equal(state_of(cache, full.number).state, SHM_LIMBO);
+	for (unsigned n = 0; n < 3000; n++)
+		assert_int_equal(set_nth(cache, "new", n), 0);
+	assert_memory_equal(item.value, value, sizeof(value));
+	assert_int_equal(state_of(cache, full.number).state, SHM_LIMBO);
+	assert_int_equal(shmcache_unpin(cache, &item), 0);
+	for (unsigned n = 0; n < 500; n++)
+		assert_int_equal(set_nth(cache, "newer", n), 0);
+	assert_true(state_of(cache, full.number).generation > full.generation);
+	test_assert_sound(cache);
+}
+
+static void
+survivors_without_a_destination_are_dropped(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+	struct shm_extent_shared *table =
+	    shm_extent_table(cache->mapping->segment);
+	uint64_t evicted;
+
+	for (unsigned n = 0; n < count; n++)
+		read_nth(cache, "k", n);
+	for (uint32_t i = 0; i < extent_count(cache); i++)
+		if (i != full.number)
+			table[i].state = SHM_SEALED; /* and nothing is free */
+	evicted = test_stats(cache).extents_evicted;
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	for (unsigned n = 0; n < count; n++)
+		assert_false(has_nth(cache, "k", n));
+	assert_int_equal(test_stats(cache).extents_evicted, evicted + 1);
+	assert_int_equal(test_stats(cache).second_chances, 0);
+}
+
+/* Peers whose targets are all extents: as many writers stand still. */
+static void
+pin_everything(struct shmcache *cache, struct shm_peer *peers[64])
+{
+	struct shm_segment *s = cache->mapping->segment;
+
+	assert_true(extent_count(cache) <= 64);
+	for (uint32_t i = 0; i < extent_count(cache); i++) {
+		assert_int_equal(shm_peer_claim(s, &peers[i]), 0);
+		shm_pin_set(peers[i], SHM_PIN_TARGET, i);
+	}
+}
+
+static void
+set_is_busy_if_writers_stand_still_in_all_extents(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shm_peer *peers[64];
+	struct shmcache *cache;
+	int result = 0;
+
+	(void)state;
+	o.peer_slots = 70;
+	cache = test_cache_of(&o);
+	test_set_ok(cache, "old", "value");
+	pin_everything(cache, peers);
+	for (unsigned n = 0; n < 3000 && result == 0; n++)
+		result = set_nth(cache, "new", n);
+	assert_int_equal(result, SHMCACHE_EBUSY);
+	assert_true(test_has(cache, "old", "value"));
+	assert_true(has_nth(cache, "new", 0));
+	assert_int_equal(test_stats(cache).set_failures, 1);
+	for (uint32_t i = 0; i < extent_count(cache); i++)
+		shm_peer_release(peers[i]);
+	assert_int_equal(set_nth(cache, "new", 3000), 0);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+reserve_of_free_extents_is_filled(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_segment *s = cache->mapping->segment;
+	uint32_t reserve = cache->mapping->reserve;
+	struct call call;
+
+	for (unsigned n = 0; n < 3000; n++)
+		assert_int_equal(set_nth(cache, "k", n), 0);
+	assert_true(shm_arena_count_free(s, 99) >= reserve);
+	for (uint32_t i = 0; i < extent_count(cache); i++)
+		if (state_of(cache, i).state == SHM_FREE)
+			shm_extent_table(s)[i].state |= SHM_SEALED;
+	call = test_enter(cache);
+	(void)evict_fill_reserve(&call);
+	call_leave();
+	assert_true(shm_arena_count_free(s, 99) >= reserve);
+}
+
+static void
+full_cache_takes_every_set_that_fits(void **state)
+{
+	struct shmcache *cache = *state;
+	size_t most = cache->mapping->max_entry_bytes;
+	char *value = calloc(1, most);
+	struct prng prng;
+
+	assert_non_null(value);
+	test_random(&prng, 3);
+	for (unsigned n = 0; n < 5000; n++) {
+		char key[32];
+		size_t key_bytes = strlen(test_key(key, "k", n % 700));
+		size_t bytes = prng_below(&prng, most - key_bytes + 1);
+
+		assert_int_equal(
+		    shmcache_set(cache, key, key_bytes, value, bytes, 0, 0), 0);
+		assert_int_equal(shmcache_exists(cache, key, key_bytes), 1);
+	}
+	free(value);
+	test_assert_sound(cache);
+}
+
+/* Those that share an extent at first lose half of their number (no more than
+   half of its bytes are copied), and are set again. */
+static void
+read_entries_outlive_a_stream_of_new_ones(void **state)
+{
+	struct shmcache *cache = *state;
+	unsigned hot_misses = 0, cold_left = 0;
+
+	for (unsigned n = 0; n < 8000; n++) {
+		assert_int_equal(set_nth(cache, "cold", n), 0);
+		if (has_nth(cache, "hot", n % 40)) {
+			read_nth(cache, "hot", n % 40);
+		} else {
+			hot_misses++;
+			assert_int_equal(set_nth(cache, "hot", n % 40), 0);
+		}
+	}
+	for (unsigned n = 0; n < 8000; n++)
+		cold_left += has_nth(cache, "cold", n);
+	assert_in_range(cold_left, 100, 1000);
+	assert_in_range(hot_misses, 40, 200);
+}
+
+/* Rewriting makes extents that are dead but for one entry: those are cleaned,
+   and extents full of what nobody reads stay. */
+static void
+rewriting_one_key_keeps_the_others(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+	unsigned rewrites = TEST_SANITIZED ? 50000 : 3000000;
+	unsigned others;
+
+	(void)state;
+	o.capacity_bytes = 1u << 20;
+	o.extent_bytes = 16384;
+	o.expected_items = 4000;
+	cache = test_cache_of(&o);
+	others = (unsigned)(test_stats(cache).arena_bytes / 2 / 256);
+	for (unsigned n = 0; n < others; n++)
+		assert_int_equal(set_nth(cache, "other", n), 0);
+	for (unsigned n = 0; n < rewrites; n++) {
+		char value[100] = { 0 };
+
+		memcpy(value, &n, sizeof(n));
+		if (shmcache_set(cache, "one", 3, value, sizeof(value), 0, 0) !=
+		    0)
+			fail_msg("rewrite %u failed", n);
+	}
+	for (unsigned n = 0; n < others; n++)
+		assert_true(has_nth(cache, "other", n));
+	assert_int_equal(test_stats(cache).evictions, 0);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+killed_copier_leaves_the_old_entry(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	struct found found;
+	struct call call;
+	struct entry_content content;
+	struct shm_place place;
+
+	/* Frozen, copied, and killed before the copy was linked. */
+	(void)fill_extent(cache, "k", &full);
+	found = test_find(cache, "k-1");
+	full = leave_evicting(cache, full);
+	call = test_enter(cache);
+	entry_carry(call.m, &found.entry, &content);
+	assert_int_equal(
+	    evict_reserve(&call, entry_bytes(&content), &place), 0);
+	entry_write(call.m, &place, &content);
+	shm_pin_clear(call.peer, SHM_PIN_TARGET);
+	call_leave();
+	assert_true(has_nth(cache, "k", 1));
+	assert_int_equal(shmcache_touch(cache, "k-1", 3, 700000), 0);
+	assert_true(has_nth(cache, "k", 1));
+	call = test_enter(cache);
+	assert_true(evict_finish(&call, &full, EVICT_DROP, true));
+	call_leave();
+	assert_true(has_nth(cache, "k", 1)); /* the touch went by replacing */
+	test_assert_sound(cache);
+}
+
+static void
+first_extent_is_evicted_as_any_other(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count;
+
+	start_in_a_fresh_extent(cache);
+	count = fill_extent(cache, "k", &full);
+	assert_true(evict(cache, full, EVICT_CLOCK));
+	for (unsigned n = 0; n < count; n++)
+		assert_false(has_nth(cache, "k", n));
+	assert_false(evict(cache, full, EVICT_CLOCK)); /* once */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+	TEST(unread_entries_go),
+	TEST(read_entries_get_a_second_chance),
+	TEST(entry_read_no_more_goes_at_last),
+	TEST(copies_keep_version_ttl_flags_and_seq),
+	TEST(touch_before_the_copy_is_kept),
+	TEST(at_most_half_of_an_extent_is_copied),
+	TEST(cleaning_keeps_what_was_not_read_either),
+	TEST(expired_and_flushed_entries_are_not_copied),
+	TEST(joining_drops_all_and_copies_nothing),
+	TEST(entries_of_an_evicting_extent_can_still_be_read),
+	TEST(extents_left_evicting_are_finished_by_who_needs_room),
+	TEST(tentative_words_that_name_the_extent_are_aborted),
+	TEST(started_entries_that_nothing_names_are_passed_over),
+	TEST(extent_of_a_writer_is_not_evicted),
+	TEST(extent_of_a_reader_is_emptied_and_stays_in_limbo),
+	TEST(survivors_without_a_destination_are_dropped),
+	cmocka_unit_test(set_is_busy_if_writers_stand_still_in_all_extents),
+	TEST(reserve_of_free_extents_is_filled),
+	TEST(full_cache_takes_every_set_that_fits),
+	TEST(read_entries_outlive_a_stream_of_new_ones),
+	cmocka_unit_test(rewriting_one_key_keeps_the_others),
+	TEST(killed_copier_leaves_the_old_entry),
+	TEST(first_extent_is_evicted_as_any_other),
+};
+
+int
+main(void)
+{
+	return cmocka_run_group_tests(
+	    tests, test_group_setup_one_cpu, test_group_teardown);
+}
