@@ -422,6 +422,7 @@ forked_child_does_not_keep_its_parent_alive(void **state)
 	child = test_child_pause(attach_and_fork, family);
 	test_child_kill(child);
 	alive = shm_process_alive(s, 1);
+	assert_true(family->grandchild > 1);
 	assert_int_equal(kill(family->grandchild, SIGKILL), 0);
 	test_child_reap(child);
 	assert_false(alive);
