@@ -113,6 +113,17 @@ choose_lanes(uint32_t extents)
 	return lanes < SHM_LANES_MAX ? lanes : SHM_LANES_MAX;
 }
 
+/* Lanes to leave room for while the number of extents is not known: no fewer
+   than there will be. */
+static uint32_t
+lanes_before(const struct shmcache_options *o, const struct shm_request *r)
+{
+	uint32_t lanes =
+	    choose_lanes((uint32_t)(o->capacity_bytes / r->extent_bytes));
+
+	return lanes > 0 ? lanes : 1;
+}
+
 /* The least capacity that such options can have; 0 if there is none. */
 static uint64_t
 least_capacity(const struct shmcache_options *options)
@@ -125,7 +136,7 @@ least_capacity(const struct shmcache_options *options)
 
 		fill_request(&o, &r);
 		r.extent_count = least_extents(&r);
-		r.lane_count = choose_lanes(r.extent_count);
+		r.lane_count = lanes_before(&o, &r);
 		if (shm_geometry_init(&g, &r) != 0)
 			return 0;
 		if (g.total_bytes <= o.capacity_bytes)
@@ -139,10 +150,7 @@ static int
 make_request(const struct shmcache_options *o, struct shm_request *r)
 {
 	fill_request(o, r);
-	r->lane_count =
-	    choose_lanes((uint32_t)(o->capacity_bytes / r->extent_bytes));
-	if (r->lane_count == 0)
-		r->lane_count = 1;
+	r->lane_count = lanes_before(o, r);
 	r->extent_count = shm_geometry_extents(r, o->capacity_bytes);
 	if (r->extent_count < least_extents(r)) {
 		uint64_t least = least_capacity(o);
@@ -278,6 +286,13 @@ read_cache(struct mapping *m)
 	return 0;
 }
 
+/* A flush newer than any entry: every get misses, and looks why. */
+static void
+flush_for_good(void *base, const struct shm_geometry *geometry)
+{
+	shm_publish64(&cache_page(base, geometry)->flush, CACHE_SEQ_MAX);
+}
+
 int
 mapping_open(const char *path, bool any_owner, struct mapping **mapping_out)
 {
@@ -288,13 +303,7 @@ mapping_open(const char *path, bool any_owner, struct mapping **mapping_out)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
 	error = shm_segment_attach(
-	    path, mapping_signature(), any_owner, &m->segment);
-	if (error == SHMCACHE_EREMOVED) {
-		/* Whoever removed it was killed half way, or is at it. */
-		error = mapping_remove(path);
-		if (error == 0)
-			error = SHMCACHE_ENOCACHE;
-	}
+	    path, mapping_signature(), any_owner, flush_for_good, &m->segment);
 	if (error != 0) {
 		free(m);
 		return error;
@@ -322,13 +331,6 @@ mapping_forget(struct mapping *m)
 {
 	shm_segment_forget(m->segment);
 	free(m);
-}
-
-/* A flush newer than any entry: every get misses, and looks why. */
-static void
-flush_for_good(void *base, const struct shm_geometry *geometry)
-{
-	shm_publish64(&cache_page(base, geometry)->flush, CACHE_SEQ_MAX);
 }
 
 int

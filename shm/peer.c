@@ -273,7 +273,8 @@ uint32_t
 shm_peer_sweep(struct shm_segment *segment)
 {
 	struct shm_peer_shared *table = shm_peer_table(segment);
-	bool alive[SHM_PROCESSES_MAX] = { false }; /* asked once is enough */
+	/* Asked once is enough: 1 + the generation that was alive. */
+	uint32_t alive[SHM_PROCESSES_MAX] = { 0 };
 	uint32_t freed = 0;
 
 	for (uint32_t i = 0; i < segment->geometry.request.peer_count; i++) {
@@ -281,10 +282,10 @@ shm_peer_sweep(struct shm_segment *segment)
 		uint32_t process = shm_claim_process(claim);
 
 		if (shm_claim_state(claim) == SHM_CLAIM_FREE ||
-		    (process < SHM_PROCESSES_MAX && alive[process]))
+		    alive[process] == 1 + claim_generation(claim))
 			continue;
 		if (!shm_peer_dead(segment, claim, true))
-			alive[process] = true;
+			alive[process] = 1 + claim_generation(claim);
 		else if (shm_cas64(&table[i].claim, claim, free_claim(claim)))
 			freed++;
 	}

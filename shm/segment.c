@@ -301,9 +301,65 @@ map_file(int fd, struct shm_segment *segment)
 	return 0;
 }
 
+/* Who unlinks holds a lock on this byte, lest two remove one after the other
+   and the second hits what was created in between. */
+#define REMOVAL_LOCK ((1ll << 60) - 1)
+
+/* Unlinks `path` if it is still the file that is open. */
+static int
+unlink_same(int fd, const char *path, const struct stat *status)
+{
+	struct flock lock = { .l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = REMOVAL_LOCK,
+		.l_len = 1 };
+	struct stat now;
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+		return errno != EAGAIN && errno != EACCES
+			   ? -errno
+			   : shm_error_note(SHM_EREMOVED,
+				 "%.200s is being removed by another", path);
+	if (lstat(path, &now) != 0 || now.st_dev != status->st_dev ||
+	    now.st_ino != status->st_ino)
+		return 0; /* somebody else has */
+	if (unlink(path) == 0 || errno == ENOENT)
+		return 0;
+	return shm_error_note(
+	    -errno, "cannot unlink %.200s: %s", path, strerrordesc_np(errno));
+}
+
+/* Marks what is open as retired: first, so that a removal that is killed half
+   way is finished by whoever opens it next. */
+static int
+mark_retired(
+    int fd, const struct shm_geometry *geometry, shm_segment_retired_hook *hook)
+{
+	struct shm_header_shared *header = mmap(NULL, geometry->total_bytes,
+	    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (header == MAP_FAILED)
+		return -errno;
+	(void)shm_cas64(&header->state, SHM_STATE_LIVE, SHM_STATE_RETIRED);
+	if (hook != NULL)
+		hook(header, geometry);
+	(void)munmap(header, geometry->total_bytes);
+	return 0;
+}
+
+/* Mark, then unlink, what is open. */
+static int
+retire(int fd, const struct stat *status, const char *path,
+    const struct shm_geometry *geometry, shm_segment_retired_hook *hook)
+{
+	int error = mark_retired(fd, geometry, hook);
+
+	return error != 0 ? error : unlink_same(fd, path, status);
+}
+
 static int
 attach_file(int fd, const struct stat *status, uint64_t signature,
-    struct shm_segment *segment)
+    shm_segment_retired_hook *hook, struct shm_segment *segment)
 {
 	int error = read_header(fd, (uint64_t)status->st_size, signature,
 	    segment->path, &segment->geometry);
@@ -320,9 +376,11 @@ attach_file(int fd, const struct stat *status, uint64_t signature,
 	if (error == 0)
 		error = map_file(fd, segment);
 	if (error == 0 && shm_segment_retired(segment)) {
+		error =
+		    retire(fd, status, segment->path, &segment->geometry, hook);
 		(void)munmap(segment->base, segment->geometry.total_bytes);
-		error = shm_error_note(
-		    SHM_EREMOVED, "%.200s is being removed", segment->path);
+		if (error == 0)
+			error = open_error(ENOENT, segment->path);
 	}
 	if (error != 0) {
 		free(segment->alive_until_ms);
@@ -335,7 +393,7 @@ attach_file(int fd, const struct stat *status, uint64_t signature,
 
 int
 shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
-    struct shm_segment **segment_out)
+    shm_segment_retired_hook *hook, struct shm_segment **segment_out)
 {
 	size_t path_bytes = strlen(path) + 1;
 	struct stat status;
@@ -349,7 +407,7 @@ shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
 		error = -ENOMEM;
 	} else {
 		memcpy(segment->path, path, path_bytes);
-		error = attach_file(fd, &status, signature, segment);
+		error = attach_file(fd, &status, signature, hook, segment);
 	}
 	(void)close(fd); /* the lock lives on with the mapping */
 	if (error != 0) {
@@ -390,49 +448,6 @@ shm_segment_reopen(const struct shm_segment *segment)
 	return -1;
 }
 
-/* Who unlinks holds a lock on this byte, lest two remove one after the other
-   and the second hits what was created in between. */
-#define REMOVAL_LOCK ((1ll << 60) - 1)
-
-/* Unlinks `path` if it is still the file that is open. */
-static int
-unlink_same(int fd, const char *path, const struct stat *status)
-{
-	struct flock lock = { .l_type = F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = REMOVAL_LOCK,
-		.l_len = 1 };
-	struct stat now;
-
-	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
-		return errno == EAGAIN || errno == EACCES ? SHM_EREMOVED
-							  : -errno;
-	if (lstat(path, &now) != 0 || now.st_dev != status->st_dev ||
-	    now.st_ino != status->st_ino)
-		return 0; /* somebody else has */
-	if (unlink(path) == 0 || errno == ENOENT)
-		return 0;
-	return shm_error_note(
-	    -errno, "cannot unlink %.200s: %s", path, strerrordesc_np(errno));
-}
-
-/* Marks what is open as retired: first, so that a removal that is killed half
-   way is finished by whoever opens it next. */
-static int
-mark_retired(
-    int fd, const struct shm_geometry *geometry, shm_segment_retired_hook *hook)
-{
-	struct shm_header_shared *header = mmap(NULL, geometry->total_bytes,
-	    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (header == MAP_FAILED)
-		return -errno;
-	(void)shm_cas64(&header->state, SHM_STATE_LIVE, SHM_STATE_RETIRED);
-	hook(header, geometry);
-	(void)munmap(header, geometry->total_bytes);
-	return 0;
-}
-
 int
 shm_segment_retire(
     const char *path, uint64_t signature, shm_segment_retired_hook *hook)
@@ -446,9 +461,7 @@ shm_segment_retire(
 	error = read_header(
 	    fd, (uint64_t)status.st_size, signature, path, &geometry);
 	if (error == 0)
-		error = mark_retired(fd, &geometry, hook);
-	if (error == 0)
-		error = unlink_same(fd, path, &status);
+		error = retire(fd, &status, path, &geometry, hook);
 	(void)close(fd);
 	return error;
 }

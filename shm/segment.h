@@ -47,6 +47,10 @@ struct shm_segment {
 typedef int shm_segment_init(
     void *context, void *base, const struct shm_geometry *geometry);
 
+/* Called with the segment mapped, after it was marked retired. */
+typedef void shm_segment_retired_hook(
+    void *base, const struct shm_geometry *geometry);
+
 /*
  * The path of the file that `name` means: itself if it is absolute, else
  * /dev/shm/shmcache.NAME.  Errors: SHM_ENAME.
@@ -65,11 +69,14 @@ int shm_segment_create(const char *path, const struct shm_request *request,
  * Map the segment at `path` and take a process slot.
  * Errors: SHM_ENOSEGMENT, SHM_EFILETYPE, SHM_EOWNER, SHM_EFILESYSTEM,
  * SHM_ENOTSEGMENT, SHM_EVERSION, SHM_ELAYOUT, SHM_ECORRUPT, SHM_EPROCESSES,
- * SHM_EKERNEL, SHM_EREMOVED (retired, but not unlinked yet), -ENOMEM, other
- * errno values of open(2) and mmap(2).
+ * SHM_EKERNEL, SHM_EREMOVED (somebody is removing it), -ENOMEM, other errno
+ * values of open(2) and mmap(2).
+ *
+ * A segment that is retired but still has its name was left by a removal that
+ * was killed: it is finished, with `hook`, and the result is SHM_ENOSEGMENT.
  */
 int shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
-    struct shm_segment **segment_out);
+    shm_segment_retired_hook *hook, struct shm_segment **segment_out);
 
 /* Unmap, which gives the process slot back.  No peer may be left. */
 void shm_segment_detach(struct shm_segment *segment);
@@ -83,14 +90,10 @@ void shm_segment_forget(struct shm_segment *segment);
  */
 int shm_segment_reopen(const struct shm_segment *segment);
 
-/* Called with the segment mapped, after it was marked retired. */
-typedef void shm_segment_retired_hook(
-    void *base, const struct shm_geometry *geometry);
-
 /*
  * Mark the segment at `path` as retired, call `hook`, then unlink it.  Needs no
  * process slot.  Killed in between, it is a segment that nobody can attach to
- * any more, until the next call of this finishes it.
+ * any more, and that the next attacher or remover finishes.
  * Errors: as shm_segment_attach(); SHM_EREMOVED: another is removing it now.
  */
 int shm_segment_retire(

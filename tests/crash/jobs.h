@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define JOB_TEXT_BYTES 320
+#define JOB_TEXT_BYTES 480
 
 struct job_set {
 	const char *title;

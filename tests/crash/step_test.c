@@ -34,8 +34,8 @@
 #define EXIT_SKIPPED   77
 
 struct options {
-	const char *operation;
-	const char *seed_text;
+	char *operation; /* popt's, to be freed */
+	char *seed_text;
 	uint64_t seed;
 	int kills;
 	int all;
@@ -89,7 +89,7 @@ print_row(const struct run *run)
 static void
 kill_some(struct run *run, const struct options *options)
 {
-	const uint64_t steps_to_spend = 200000;
+	const uint64_t steps_to_spend = 120000;
 	const size_t most = 16;
 	const size_t least = 3;
 	uint64_t affordable = steps_to_spend / (run->trace.steps + 1);
@@ -293,5 +293,7 @@ main(int argc, char **argv)
 		tally = run_operations(&options);
 	(void)printf("%u passed, %u failed\n", self.passed + tally.passed,
 	    self.failed + tally.failed);
+	free(options.operation);
+	free(options.seed_text);
 	return self.failed + tally.failed == 0 ? 0 : 1;
 }

@@ -169,7 +169,7 @@ static int
 try_attach(const char *path, uint64_t signature)
 {
 	struct shm_segment *s = NULL;
-	int error = shm_segment_attach(path, signature, false, &s);
+	int error = shm_segment_attach(path, signature, false, NULL, &s);
 
 	if (error == 0)
 		shm_segment_detach(s);
@@ -298,7 +298,8 @@ random_headers_are_refused_or_fit_the_file(void **state)
 
 		damage(path, at, &bad, 1);
 		assert_int_equal(stat(path, &status), 0);
-		if (shm_segment_attach(path, TEST_SIGNATURE, false, &s) != 0)
+		if (shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s) !=
+		    0)
 			continue;
 		assert_true(
 		    s->geometry.total_bytes <= (uint64_t)status.st_size);
@@ -320,7 +321,8 @@ each_attachment_takes_a_process_slot_and_gives_it_back(void **state)
 		for (unsigned j = 0; j < i; j++)
 			assert_true(all[i]->id != all[j]->id);
 	}
-	assert_int_equal(shm_segment_attach(path, TEST_SIGNATURE, false, &one),
+	assert_int_equal(
+	    shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &one),
 	    SHM_EPROCESSES);
 	shm_segment_detach(all[3]);
 	all[3] = test_attach(path);
@@ -379,19 +381,20 @@ successor_of_a_retired_segment_is_live(void **state)
 }
 
 static void
-half_removed_segment_can_only_be_removed(void **state)
+half_removed_segment_is_finished_by_who_attaches(void **state)
 {
-	struct shm_segment *s = test_segment();
+	struct shm_segment *s = test_segment(), *other;
+	struct stat status;
 
 	(void)state;
 	/* Whoever removed it was killed before the name was gone. */
 	s->header->state = SHM_STATE_RETIRED;
 	hooks_called = 0;
-	assert_int_equal(try_attach(s->path, TEST_SIGNATURE), SHM_EREMOVED);
-	assert_int_equal(
-	    shm_segment_retire(s->path, TEST_SIGNATURE, note_hook), 0);
+	assert_int_equal(shm_segment_attach(
+			     s->path, TEST_SIGNATURE, false, note_hook, &other),
+	    SHM_ENOSEGMENT);
 	assert_int_equal(hooks_called, 1);
-	assert_int_equal(try_attach(s->path, TEST_SIGNATURE), SHM_ENOSEGMENT);
+	assert_int_equal(stat(s->path, &status), -1);
 	shm_segment_detach(s);
 }
 
@@ -458,7 +461,7 @@ attach_as_somebody(void *path)
 	/* Of this thread alone, and in the child anyway. */
 	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY) != 0)
 		return 77;
-	error = shm_segment_attach(path, TEST_SIGNATURE, false, &s);
+	error = shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s);
 	return error == SHM_EOWNER ? 0 : 1;
 }
 
@@ -469,7 +472,7 @@ attach_to_anybodys(void *path)
 
 	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY) != 0)
 		return 77;
-	return shm_segment_attach(path, TEST_SIGNATURE, true, &s) != 0;
+	return shm_segment_attach(path, TEST_SIGNATURE, true, NULL, &s) != 0;
 }
 
 static void
@@ -512,7 +515,7 @@ static const struct CMUnitTest tests[] = {
 	    each_attachment_takes_a_process_slot_and_gives_it_back),
 	cmocka_unit_test(retiring_unlinks_and_marks),
 	cmocka_unit_test(successor_of_a_retired_segment_is_live),
-	cmocka_unit_test(half_removed_segment_can_only_be_removed),
+	cmocka_unit_test(half_removed_segment_is_finished_by_who_attaches),
 	cmocka_unit_test(what_is_not_ours_is_not_retired),
 	cmocka_unit_test(reopening_takes_only_the_file_that_is_mapped),
 	cmocka_unit_test(attaching_leaves_no_descriptor_open),
