@@ -87,7 +87,7 @@ leftovers() {
 	segments | comm -13 "$work/segments" - | while read -r _ name; do
 		in_use "$name" && continue
 		echo "left /dev/shm/$name behind"
-		rm -f "/dev/shm/$name"
+		rm -rf "/dev/shm/$name"
 	done
 }
 
