@@ -850,6 +850,9 @@ every_error_has_a_text(void)
 
 	CHECK(unknown != NULL && unknown[0] != '\0');
 	for (int error = SHMCACHE_ENOENT; error >= SHMCACHE_ECORRUPT; error--) {
+		if (error == SHMCACHE_ETOOBIG - 1) {
+			continue; /* a number that was never given out */
+		}
 		CHECK(strcmp(shmcache_strerror(error), unknown) != 0);
 	}
 	for (int error = SHMCACHE_ENOCACHE; error >= SHMCACHE_ENOPROC;
