@@ -311,10 +311,11 @@ no_permission(void)
 	if (geteuid() != 0) {
 		CHECK_SYS(chmod(test_path("closed"), 0));
 	} else {
-		tool_path("shmcache-stat");
+		const char *path = tool_path("shmcache-stat");
+
 		CHECK_SYS(setgid(NOBODY));
 		CHECK_SYS(setuid(NOBODY));
-		if (access(tool_path("shmcache-stat"), X_OK) != 0) {
+		if (access(path, X_OK) != 0) {
 			skip("user %d may not run the tools here", NOBODY);
 		}
 	}

@@ -34,7 +34,10 @@ sandbox_private_mounts(void)
 	if (unshare(CLONE_NEWNS) != 0) {
 		skip("no private mounts: %s", test_errno_text());
 	}
-	CHECK_SYS(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+		/* In a chroot the root is no mount point. */
+		skip("no private mounts: %s", test_errno_text());
+	}
 }
 
 void
