@@ -8,7 +8,9 @@
  * table as large as the index, read, compare and copy an entry of a table as
  * large as the entries, in the same order of keys.
  */
+#define XXH_INLINE_ALL /* for xxhash.h */
 #include <inttypes.h>
+#include <shmcache.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +18,6 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
-
-#define XXH_INLINE_ALL
-#include <shmcache.h>
 #include <xxhash.h>
 
 #define RUNS        5

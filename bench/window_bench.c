@@ -5,7 +5,8 @@
  * Fills an index of 65,536 buckets of 8 slots with random keys, entries never
  * moving, and counts the inserts that find their window full and the entries
  * that lie outside their home bucket: for two buckets of one page (home first,
- * up to so many slots) and for a linear window.  A simulation; no cache is used.
+ * up to so many slots) and for a linear window.  A simulation; no cache is
+ * used.
  */
 #include <stdint.h>
 #include <stdio.h>

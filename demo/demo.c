@@ -5,11 +5,11 @@
  * The driver makes the database, learns what it holds, lets the workers serve
  * for some seconds without and then with the cache, and reports.
  *
- * It leaves nothing behind.  Everything it makes belongs to a folder of its own,
- * shmcache-demo-PID in TMPDIR, which it keeps locked (flock); the cache is named
- * after it, demo-PID.  On the signals that ask it to end it cleans up first.
- * When it is killed its children are, too, and the next run finds a folder that
- * nobody has locked, and cleans up for it.
+ * It leaves nothing behind.  Everything it makes belongs to a folder of its
+ * own, shmcache-demo-PID in TMPDIR, which it keeps locked (flock); the cache is
+ * named after it, demo-PID.  On the signals that ask it to end it cleans up
+ * first. When it is killed its children are, too, and the next run finds a folder
+ * that nobody has locked, and cleans up for it.
  */
 #include "demo.h"
 

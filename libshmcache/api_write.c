@@ -19,7 +19,10 @@ to_expiry(const struct mapping *m, int64_t ttl_ms, uint64_t *expires_ms_out)
 	if (ttl_ms == 0)
 		ttl_ms = m->default_ttl_ms;
 	if (ttl_ms < SHMCACHE_TTL_NONE)
-		return -EINVAL;
+		return shm_error_note(-EINVAL,
+		    "a time to live of %lld ms: use 0, SHMCACHE_TTL_NONE or "
+		    "more",
+		    (long long)ttl_ms);
 	*expires_ms_out = 0;
 	if (ttl_ms != SHMCACHE_TTL_NONE) {
 		*expires_ms_out = mapping_now_ms(m) + (uint64_t)ttl_ms;

@@ -201,8 +201,12 @@ init_process(void)
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (page == MAP_FAILED || madvise(page, 4096, MADV_WIPEONFORK) != 0) {
+	if (page == MAP_FAILED) {
 		once_error = -errno;
+		return;
+	}
+	if (madvise(page, 4096, MADV_WIPEONFORK) != 0) {
+		once_error = SHMCACHE_EKERNEL;
 		return;
 	}
 	not_forked = page;
@@ -320,8 +324,8 @@ enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 }
 
 /*
- * A child that could not attach when it was born (no descriptor, no process slot
- * was left) tries again, now and then.  True if it was worth it.
+ * A child that could not attach when it was born (no descriptor, no process
+ * slot was left) tries again, now and then.  True if it was worth it.
  */
 static bool
 revive(struct shmcache *cache)

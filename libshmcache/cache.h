@@ -6,8 +6,8 @@
  * flavour, for threads that nobody registers).  A call enters, which gives it
  * the mapping and the calling thread's peer, and leaves:
  *
- *   entered once   a flag of the thread: a call from a signal handler, or from
- *                  a callback, within another call is EDEADLK
+ *   entered once   a flag of the thread: a call from a signal handler within
+ *                  another call is EDEADLK
  *   forked         a page that fork() wipes tells that this is a child in which
  *                  no fork handler ran; the handles are opened anew
  *   mapping        rcu_read_lock, rcu_dereference; held until leaving

@@ -51,7 +51,7 @@ static const struct {
 	{ SHMCACHE_EPROCESSES, "every process slot is taken" },
 	{ SHMCACHE_EPINS, "this thread holds as many items as it may" },
 	{ SHMCACHE_EDEADLK, "called from within another call" },
-	{ SHMCACHE_ESTALE, "the item belongs to the parent process" },
+	{ SHMCACHE_ESTALE, "the item belongs to another process or handle" },
 	{ SHMCACHE_EREMOVED, "the cache was removed; open it again" },
 	{ SHMCACHE_ECORRUPT, "the cache is damaged; remove it" },
 	{ SHMCACHE_ENOCACHE, "there is no cache of that name" },
@@ -64,7 +64,7 @@ static const struct {
 	{ SHMCACHE_EVERSION, "made by another version of the library" },
 	{ SHMCACHE_ELAYOUT, "made by another build of the library" },
 	{ SHMCACHE_ECAPACITY, "the capacity is missing or too small" },
-	{ SHMCACHE_EKERNEL, "the kernel lacks O_TMPFILE or OFD locks" },
+	{ SHMCACHE_EKERNEL, "the kernel is older than Linux 4.14" },
 	{ SHMCACHE_ENOPROC, "/proc is not mounted" },
 };
 
@@ -77,7 +77,7 @@ shmcache_strerror(int error)
 		if (texts[i].error == error)
 			return texts[i].text;
 	if (error < 0 && error > -4096)
-		text = strerrordesc_np(-error);
+		text = shm_errno_text(-error);
 	return text != NULL ? text : "unknown error";
 }
 

@@ -31,7 +31,7 @@ struct leaver {
 	uint64_t word; /* its final word */
 };
 
-/* Writes the copy; its word goes into *word_out, and its extent is the target. */
+/* Writes the copy; its word goes into *word_out, its extent is the target. */
 static bool
 write_copy(const struct call *call, const struct leaver *l, uint8_t ref,
     struct shm_place *place, uint64_t *word_out)
@@ -244,8 +244,8 @@ follow_hand(const struct call *call, bool fresh)
 	return false;
 }
 
-/* Finishes what was abandoned; else takes a victim, the deadest that was seen or
-   the hand's. */
+/* Finishes what was abandoned; else takes a victim, the deadest that was seen
+   or the hand's. */
 static bool
 free_one(const struct call *call, const struct survey *s, bool fresh)
 {

@@ -2,11 +2,11 @@
 /*
  * evict.h - making room: CLOCK over extents
  *
- * A hand passes over the extents in a circle.  The one it stops at is emptied as
- * a whole: each entry is looked up in the index by its key, and its word taken
- * to 0, or to a copy if the policy keeps it (its second chance); then the extent
- * goes to LIMBO, and from there back to the free ones.  arena.h has the states,
- * and why the walk is final.
+ * A hand passes over the extents in a circle.  The one it stops at is emptied
+ * as a whole: each entry is looked up in the index by its key, and its word
+ * taken to 0, or to a copy if the policy keeps it (its second chance); then the
+ * extent goes to LIMBO, and from there back to the free ones.  arena.h has the
+ * states, and why the walk is final.
  *
  * Who needs room first recycles what is in LIMBO, then joins those that are
  * EVICTING (unlinking only: no copies, and any number may do it at once), and
@@ -33,8 +33,8 @@
 #include "shm/arena.h"
 
 /*
- * Reserve `bytes` for an entry, evicting if need be.  0: the target pin is held.
- * SHMCACHE_EBUSY: after whole passes no extent could be freed.
+ * Reserve `bytes` for an entry, evicting if need be.  0: the target pin is
+ * held. SHMCACHE_EBUSY: after whole passes no extent could be freed.
  */
 int evict_reserve(
     const struct call *call, uint32_t bytes, struct shm_place *place_out);
@@ -50,8 +50,8 @@ enum evict_mode {
 };
 
 /*
- * Each of these is true if it freed the extent.  `fresh`: ask the kernel whether
- * those who have it pinned are alive, also if they were a moment ago.
+ * Each of these is true if it freed the extent.  `fresh`: ask the kernel
+ * whether those who have it pinned are alive, also if they were a moment ago.
  */
 
 /* Empty an extent that is EVICTING, and recycle it. */

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* index.c - finding, putting and removing words of the index */
+#define XXH_INLINE_ALL /* for xxhash.h */
 #include "libshmcache/index.h"
 
-#include <string.h>
-
-#define XXH_INLINE_ALL
 #include "libshmcache/stats.h"
 #include "shm/pin.h"
 
+#include <string.h>
 #include <xxhash.h>
 
 /* Rounds that an inserter gives way to a rival lower down.  A rival that runs
    is done within one; after these it is taken to stand still. */
 #define ROUNDS_MAX 8u
 
-/* Longest wait of a round, in pauses of the processor (some 40 cycles each on x86):
-   longer than an insert takes. */
+/* Longest wait of a round, in pauses of the processor: longer than an insert
+   takes. */
 #define PAUSES_MAX 256u
 
 void

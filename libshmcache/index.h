@@ -37,24 +37,25 @@
  *
  * Never two final words of one key: of two inserters each has its tentative
  * word in before it looks again (the CAS is a full fence), so at least one sees
- * the other's; the one that is seen is taken away or the one that sees withdraws;
- * and a word that was taken away cannot become final, because that is a CAS.
- * Two tempting variants are wrong (tests/models/insert.pml finds two finals): to
- * finalise somebody else's tentative word, and to finalise by a plain store.
+ * the other's; the one that is seen is taken away or the one that sees
+ * withdraws; and a word that was taken away cannot become final, because that
+ * is a CAS.  Two tempting variants are wrong (tests/models/insert.pml finds two
+ * finals): to finalise somebody else's tentative word, and to finalise by a
+ * plain store.
  *
  * Identity first, liveness second: a final word of the key counts, expired or
- * not.  Readers see tentative words as absent.  Every word that is in the index,
- * tentative or final, names an entry that was started.
+ * not.  Readers see tentative words as absent.  Every word that is in the
+ * index, tentative or final, names an entry that was started.
  *
  * ABA: a final word that a peer expects in a CAS names an extent that the peer
- * has pinned, from before it looked at the word (or it is its own target), so the
- * same word cannot have come to mean something else.  Taking a tentative word
- * away, or any word of a window in which nothing can be opened, needs no pin:
- * whatever it means by then, its loss is an eviction or a fresh start.
+ * has pinned, from before it looked at the word (or it is its own target), so
+ * the same word cannot have come to mean something else.  Taking a tentative
+ * word away, or any word of a window in which nothing can be opened, needs no
+ * pin: whatever it means by then, its loss is an eviction or a fresh start.
  *
- * Killed after 2: a tentative word stays, invisible; the next set of the key, or
- * the eviction of its extent, takes it away.  Killed anywhere else: the CAS was
- * done, or not.
+ * Killed after 2: a tentative word stays, invisible; the next set of the key,
+ * or the eviction of its extent, takes it away.  Killed anywhere else: the CAS
+ * was done, or not.
  *
  * Progress: find, replace, remove are lock-free; inserts of one same key at one
  * time are obstruction-free, with bounded waits.

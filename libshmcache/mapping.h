@@ -4,8 +4,9 @@
  *
  * cache_shared is the cache's own page in the segment.  Everything above `seq`
  * is written before the segment has a name and never again.  `seq` only grows,
- * by fetch-and-add; `flush` only grows, by CAS; it is the seq of the last flush
- * and lies in a line of its own, which every get reads.
+ * by fetch-and-add; `flush` only grows, by CAS (a removal stores its maximum);
+ * it is the seq of the last flush and lies in a line of its own, which every get
+ * reads.
  *
  * struct mapping is private: the attachment and what was read from that page.
  * A handle's mapping is reached through liburcu: it is replaced as a whole and
@@ -94,7 +95,7 @@ void mapping_forget(struct mapping *m);
    shm_segment_create(), SHMCACHE_ECAPACITY. */
 int mapping_create(const char *path, const struct shmcache_options *options);
 
-/* Unlink the cache at `path` and make every get of it miss. */
+/* Mark the cache at `path` removed, make every get miss, and unlink it. */
 int mapping_remove(const char *path);
 
 /* Milliseconds of the coarse monotonic clock of the host. */

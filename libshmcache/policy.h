@@ -2,7 +2,7 @@
 /*
  * policy.h - what becomes of an entry when its extent is evicted
  *
- * One pure function: the mechanism (hand, walk, copy, retire) is evict.c's, and
+ * Pure functions: the mechanism (hand, walk, copy, retire) is evict.c's, and
  * the same for every policy.
  *
  * `clock` (Corbato 1968; here over extents, as FIFO-reinsertion): an entry that

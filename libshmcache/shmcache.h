@@ -17,8 +17,10 @@
  * undefined, as after free().
  *
  * fork().  A handle that was opened before fork() works in the child, with the
- * credentials that the child has when fork() returns.  Items pinned by the
- * parent are void in the child: unpinning one there is SHMCACHE_ESTALE.
+ * credentials that the child has when fork() returns.  A child that cannot
+ * attach (no process slot, no descriptor) gets that error from each call, and
+ * tries again now and then.  Items pinned by the parent are void in the child:
+ * unpinning one there is SHMCACHE_ESTALE.
  *
  * Signals.  No call may be made from a signal handler that interrupts another
  * call in the same thread; one that is made all the same returns
@@ -27,7 +29,8 @@
  * Keys are 1 to 65,535 bytes of any content.  Times to live are in
  * milliseconds: 0 is the cache's default, SHMCACHE_TTL_NONE is "never expires",
  * other negative numbers are -EINVAL.  An entry is never returned later than
- * one tick of the coarse clock (stats: clock_tick_ns) after it expired.  The
+ * one tick of the coarse clock (stats: clock_tick_ns) after it expired; it may
+ * expire a tick early.  The
  * clock stands still while the machine is suspended.
  */
 #ifndef SHMCACHE_H
@@ -68,7 +71,7 @@ enum shmcache_error {
 	SHMCACHE_EVERSION = -5027,    /* made by an older or newer version */
 	SHMCACHE_ELAYOUT = -5028,   /* made by another build of this version */
 	SHMCACHE_ECAPACITY = -5029, /* capacity missing, or too small */
-	SHMCACHE_EKERNEL = -5030,   /* kernel lacks O_TMPFILE or OFD locks */
+	SHMCACHE_EKERNEL = -5030,   /* the kernel is older than Linux 4.14 */
 	SHMCACHE_ENOPROC = -5031    /* /proc is not mounted */
 };
 
@@ -110,7 +113,7 @@ struct shmcache_options {
 	uint32_t mode;            /* permissions of the segment: 0600 */
 	uint32_t open_mode;       /* enum shmcache_open_mode */
 	uint32_t any_owner; /* attach to a cache of another user than root or
-			       oneself: 0 no, 1 yes */
+			       oneself, as its mode allows: 0 no, 1 yes */
 	uint32_t reserved;  /* 0 */
 };
 
@@ -127,7 +130,8 @@ struct shmcache_options {
  *
  * Errors: ENAME, ENOCACHE (attach only), EEXIST (create exclusively),
  * ECAPACITY, EFILETYPE, EOWNER, EFILESYSTEM, ENOTCACHE, EVERSION, ELAYOUT,
- * ECORRUPT, EPROCESSES, EKERNEL, ENOPROC, EDEADLK; -EINVAL (options), -ENOSPC
+ * ECORRUPT, EPROCESSES, EKERNEL, ENOPROC, EDEADLK, EREMOVED (somebody is
+ * removing it at this moment: try again); -EINVAL (options), -ENOSPC
  * (no room in the file system; nothing is left behind), -EACCES, -ENOMEM,
  * -EMFILE and what else open(2) and mmap(2) return.
  */
@@ -141,10 +145,12 @@ int shmcache_open(const char *name, const struct shmcache_options *options,
 int shmcache_close(struct shmcache *cache);
 
 /*
- * Remove the cache `name`: unlink it, then mark it removed, so that every get
- * of those who still have it open misses and their next call says EREMOVED.
- * Its memory is freed when the last of them has closed it.
- * Errors: as shmcache_open() of an existing cache.
+ * Remove the cache `name`: mark it removed, so that every get of those who
+ * still have it open misses and their next call says EREMOVED; then unlink it. 
+ * A removal that was killed is finished by the next open or removal.  The
+ * memory is freed when the last of them has closed it.
+ * Errors: as shmcache_open() of an existing cache; -EPERM, -EACCES (the
+ * directory does not let the caller unlink it).
  */
 int shmcache_remove(const char *name);
 
@@ -190,12 +196,15 @@ struct shmcache_item {
  * meanwhile; the memory around them (an extent) cannot be reused so long.  A
  * thread may hold four items; any thread of the process may unpin one.  While
  * about half of all extents are held so, an item is a private copy instead.
- * Errors: as shmcache_get(), and EPINS, EPEERS.
+ * Errors: as shmcache_get(), and EPINS, EPEERS, -ENOMEM.
  */
 int shmcache_get_pinned(struct shmcache *cache, const void *key,
     size_t key_bytes, struct shmcache_item *item_out);
 
-/* Errors: -EINVAL (not a pinned item), ESTALE (pinned by the parent). */
+/*
+ * Errors: -EINVAL (not a pinned item), ESTALE (pinned by the parent, or through
+ * another handle), EDEADLK.
+ */
 int shmcache_unpin(struct shmcache *cache, struct shmcache_item *item);
 
 /* 1 if the key is there, 0 if not.  Errors: as shmcache_peek(). */
@@ -241,8 +250,8 @@ struct shmcache_stats {
 /*
  * Statistics; `stats_bytes` is sizeof(struct shmcache_stats), so that the
  * struct can grow.  Counters are since creation.  Reads every slot of the
- * index: about a millisecond per million slots.
- * Errors: EDEADLK, EREMOVED, -EINVAL.
+ * index: milliseconds for a million slots.
+ * Errors: EDEADLK, EREMOVED, -EINVAL, -ENOMEM.
  */
 int shmcache_stats(struct shmcache *cache, struct shmcache_stats *stats_out,
     size_t stats_bytes);

@@ -44,9 +44,9 @@ enum shmcache_verify_mode {
 typedef void shmcache_verify_report(void *context, const char *violation);
 
 /*
- * Check the segment's invariants (docs/architecture.md lists them).  `report`
+ * Check the segment's invariants (libshmcache/verify.h lists them).  `report`
  * may be NULL.  Returns the number of violations
- * (0 is sound), or an error: EDEADLK, EPEERS, EREMOVED.
+ * (0 is sound), or an error: EDEADLK, EPEERS, EREMOVED, -EINVAL, -ENOMEM.
  */
 int shmcache_verify(struct shmcache *cache, enum shmcache_verify_mode mode,
     shmcache_verify_report *report, void *context);
@@ -64,7 +64,7 @@ struct shmcache_process_info {
 /*
  * List the processes attached, `capacity` at most, in the order of their
  * slots.  *count_out is their number, which may be more than `capacity`.
- * Errors: EDEADLK, EREMOVED.
+ * Errors: EDEADLK, EREMOVED, -EINVAL.
  */
 int shmcache_processes(struct shmcache *cache,
     struct shmcache_process_info *processes, size_t capacity,

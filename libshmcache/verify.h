@@ -10,13 +10,13 @@
  *   V4  no key has two final words
  *   V5  an extent's state word makes sense; no more bytes are reserved than it
  *       has
+ *   V9  a peer slot that is claimed is a process slot's
  * Strict: between calls, when nobody is at work (killed callers included).
  *   V6  started entries do not overlap, and end within what was reserved
  *   V7  an extent's live bytes cover its linked entries, and no more than was
  *       reserved
  *   V8  an ACTIVE extent is named by some lane's hint (else nobody would write
  *       to it or seal it)
- *   V9  a peer slot that is claimed is a process slot's
  */
 #ifndef LIBSHMCACHE_VERIFY_H
 #define LIBSHMCACHE_VERIFY_H

@@ -24,7 +24,7 @@
  *
  * Writing one entry
  *   1. pin the extent as target; the state must still be ACTIVE,g, else let go;
- *   2. reserve by CAS of `tail`; no room: CAS to SEALED, have another installed;
+ *   2. reserve by CAS of `tail`; no room: CAS to SEALED, install another;
  *   3. write the bytes, account them, set the start bit [S: CAS, full fence];
  *   4. link the entry; let the pin go.
  *
@@ -33,8 +33,8 @@
  * pins later finds a state that isn't ACTIVE.  So the walk that follows sees
  * every entry that can ever be linked, and when it is done nothing will link
  * one again.  (If walk and links may overlap, an entry can be linked behind the
- * walk's back and then be reused under its readers.)  LIMBO -> FREE needs a scan
- * that finds no pin at all: edges P and R of pin.h.
+ * walk's back and then be reused under its readers.)  LIMBO -> FREE needs a
+ * scan that finds no pin at all: edges P and R of pin.h.
  *
  * A walker pins the extent too (SHM_PIN_SCAN) and re-checks the state, since
  * others may finish the work and have the extent reused under a stopped walker;
@@ -42,10 +42,10 @@
  *
  * Installing.  Each log has some lanes; a lane's hint word {generation, 1 +
  * extent} names the extent that is written there.  CAS the hint to a FREE
- * extent Y at generation h, then anybody CASes Y: FREE,h -> ACTIVE,h.  Two lanes
- * may pick the same Y: they share it, or the second finds it ACTIVE for another
- * log and picks again.  A hint is trusted only if its extent's state confirms
- * it.
+ * extent Y at generation h, then anybody CASes Y: FREE,h -> ACTIVE,h.  Two
+ * lanes may pick the same Y: they share it, or the second finds it ACTIVE for
+ * another log and picks again.  A hint is trusted only if its extent's state
+ * confirms it.
  *
  * The start map has one bit for each 16 bytes, set where an entry starts.  Its
  * words carry 16 bits of the generation; words of another one read as empty.
@@ -186,8 +186,8 @@ uint32_t shm_arena_count_free(
     const struct shm_segment *segment, uint32_t enough);
 
 /*
- * The layer above's hint of an extent: no more than the least of the values given
- * to shm_arena_lower_hint() for this generation, or SHM_HINT_NONE.
+ * The layer above's hint of an extent: no more than the least of the values
+ * given to shm_arena_lower_hint() for this generation, or SHM_HINT_NONE.
  *
  * It is raised by who walks through the extent: shm_arena_clean_hint(), walk,
  * shm_arena_raise_hint().  Whoever lowers it meanwhile, or finds it low enough,

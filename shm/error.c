@@ -5,18 +5,23 @@
  * The text is allocated by a thread's first note: a shared library that is
  * loaded late has little thread-local room.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "shm/error.h"
 
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TEXT_BYTES 320u
 
 struct note {
 	int error; /* 0: none */
 	char text[TEXT_BYTES];
+	char taken[TEXT_BYTES];
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -48,6 +53,16 @@ own_note(void)
 	return note;
 }
 
+const char *
+shm_errno_text(int error_number)
+{
+#ifdef __GLIBC__
+	return strerrordesc_np(error_number); /* strerror() shares a buffer */
+#else
+	return strerror(error_number);
+#endif
+}
+
 int
 shm_error_note(int error, const char *format, ...)
 {
@@ -69,7 +84,11 @@ shm_error_take(int error)
 	struct note *note = own_note();
 	int noted = note != NULL ? note->error : 0;
 
-	if (noted != 0)
-		note->error = 0;
-	return noted == error && noted != 0 ? note->text : NULL;
+	if (noted == 0)
+		return NULL;
+	note->error = 0;
+	if (noted != error)
+		return NULL;
+	memcpy(note->taken, note->text, sizeof(note->taken));
+	return note->taken;
 }

@@ -31,13 +31,16 @@ enum shm_error {
 	SHM_ENOPROC = -5031
 };
 
+/* Text for an errno value; may be NULL if there is none.  Static. */
+const char *shm_errno_text(int error_number);
+
 /* Note what is behind `error`, in this thread, and return `error`. */
 int shm_error_note(int error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
  * The thread's note, if it was left with `error`, else NULL.  It is forgotten,
- * but its text lives until the next note.
+ * but its text lives until the next one is taken.
  */
 const char *shm_error_take(int error);
 

@@ -71,7 +71,8 @@ struct shm_geometry {
 /*
  * The header.  Everything up to `geometry` is written before the segment has a
  * name and never again.  `state`: CAS by who removes the segment.  `peer_high`:
- * raised by CAS.  `held`: stored by who counted.  The hands: any peer, by CAS or fetch-and-add; hints both.
+ * raised by CAS.  `held`: stored by who counted.  `victim_hand`: by
+ * fetch-and-add; `free_hand`: by plain stores; both are hints.
  */
 struct shm_header_shared {
 	char magic[8];

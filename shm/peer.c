@@ -20,7 +20,8 @@
 #define LOCK_BASE (1ll << 60)
 
 /* A process that was probed alive is not probed again for so long, so that a
-   stopped one costs its victims three system calls in 50 ms, not in each set. */
+   stopped one costs its victims three system calls in 50 ms, not in each
+   set. */
 #define ALIVE_FOR_MS 50
 
 #define GENERATION_MASK  0xffffffu

@@ -68,8 +68,9 @@ bool shm_pin_scan(
     struct shm_segment *segment, uint32_t extent, unsigned pins, bool fresh);
 
 /*
- * Do callers hold about half of the extents?  A hint: nobody is asked as long as
- * there are too few peers to hold that many, and few are when there are more.
+ * Do callers hold about half of the extents?  A hint: nobody is asked as long
+ * as there are too few peers to hold that many, and few are when there are
+ * more.
  */
 bool shm_pin_scarce(struct shm_peer *peer);
 

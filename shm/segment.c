@@ -76,17 +76,24 @@ check_file_system(int fd, const char *path)
 	return 0;
 }
 
+static void
+directory_of(const char *path, char directory[SHM_PATH_MAX])
+{
+	const char *slash = strrchr(path, '/');
+	size_t bytes = slash == path ? 1 : (size_t)(slash - path);
+
+	memcpy(directory, path, bytes);
+	directory[bytes] = '\0';
+}
+
 /* An unnamed file in the directory of `path`. */
 static int
 open_unnamed(const char *path)
 {
 	char directory[SHM_PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t bytes = slash == path ? 1 : (size_t)(slash - path);
 	int fd;
 
-	memcpy(directory, path, bytes);
-	directory[bytes] = '\0';
+	directory_of(path, directory);
 	fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		return fd;
@@ -102,7 +109,7 @@ open_unnamed(const char *path)
 					directory);
 	}
 	return shm_error_note(-errno, "cannot create a file in %.200s: %s",
-	    directory, strerrordesc_np(errno));
+	    directory, shm_errno_text(errno));
 }
 
 /* Reserve the memory now: a full tmpfs is an error here and no SIGBUS later. */
@@ -122,7 +129,7 @@ reserve_memory(int fd, uint64_t bytes, const char *path)
 			return shm_error_note(-errno,
 			    "cannot reserve %llu bytes for %.200s: %s",
 			    (unsigned long long)bytes, path,
-			    strerrordesc_np(errno));
+			    shm_errno_text(errno));
 	}
 	return 0;
 }
@@ -165,7 +172,7 @@ link_to_name(int fd, const char *path)
 		return shm_error_note(
 		    SHM_ENOPROC, "creating a cache needs /proc; mount it");
 	return shm_error_note(
-	    -errno, "cannot link %.200s: %s", path, strerrordesc_np(errno));
+	    -errno, "cannot link %.200s: %s", path, shm_errno_text(errno));
 }
 
 int
@@ -209,7 +216,7 @@ open_error(int error, const char *path)
 		    SHM_EFILETYPE, "%.200s is not a regular file", path);
 	default:
 		return shm_error_note(-error, "cannot open %.200s: %s", path,
-		    strerrordesc_np(error));
+		    shm_errno_text(error));
 	}
 }
 
@@ -326,7 +333,7 @@ unlink_same(int fd, const char *path, const struct stat *status)
 	if (unlink(path) == 0 || errno == ENOENT)
 		return 0;
 	return shm_error_note(
-	    -errno, "cannot unlink %.200s: %s", path, strerrordesc_np(errno));
+	    -errno, "cannot unlink %.200s: %s", path, shm_errno_text(errno));
 }
 
 /* Marks what is open as retired: first, so that a removal that is killed half
@@ -448,6 +455,25 @@ shm_segment_reopen(const struct shm_segment *segment)
 	return -1;
 }
 
+/* Would the directory let the caller unlink it?  Asked before it is marked. */
+static int
+check_unlink(const char *path, const struct stat *status)
+{
+	char directory[SHM_PATH_MAX];
+	struct stat folder;
+	uid_t user = geteuid();
+
+	directory_of(path, directory);
+	if (stat(directory, &folder) != 0 || access(directory, W_OK) != 0)
+		return shm_error_note(-errno, "cannot unlink %.200s: %s", path,
+		    shm_errno_text(errno));
+	if ((folder.st_mode & S_ISVTX) != 0 && user != 0 &&
+	    user != status->st_uid && user != folder.st_uid)
+		return shm_error_note(
+		    -EPERM, "only its owner may remove %.200s", path);
+	return 0;
+}
+
 int
 shm_segment_retire(
     const char *path, uint64_t signature, shm_segment_retired_hook *hook)
@@ -460,6 +486,8 @@ shm_segment_retire(
 		return fd;
 	error = read_header(
 	    fd, (uint64_t)status.st_size, signature, path, &geometry);
+	if (error == 0)
+		error = check_unlink(path, &status);
 	if (error == 0)
 		error = retire(fd, &status, path, &geometry, hook);
 	(void)close(fd);

@@ -6,8 +6,8 @@
  * its tables written, and only then linked to its name; nobody ever sees half a
  * segment, and a creator that dies leaves nothing behind.
  *
- * Retiring marks a segment whose name is gone, so that those who still have it
- * mapped learn of it.
+ * Retiring marks a segment, so that those who have it mapped learn of it, and
+ * then takes its name away.
  *
  * A process that attaches takes a process slot, and its mapping is its sign of
  * life (peer.h).  No two of these functions may run at once in one process, nor
@@ -43,7 +43,7 @@ struct shm_segment {
 	char path[];
 };
 
-/* Writes the regions of a new segment, which are zero; returns 0 or an error. */
+/* Writes the regions of a new segment, which are zero; 0 or an error. */
 typedef int shm_segment_init(
     void *context, void *base, const struct shm_geometry *geometry);
 

@@ -69,12 +69,12 @@ static const struct advice advice_table[] = {
 	{ SHMCACHE_ENOTCACHE, TOOL_UNSOUND,
 	    "check the name; the file is something else and was not touched" },
 	{ SHMCACHE_EVERSION, TOOL_UNSOUND,
-	    "use the tool of the version that made the cache, or remove the "
-	    "cache and let its users create it anew" },
+	    "use the tool of the version that made the cache, or stop its users, "
+	    "remove the file (rm) and start them again" },
 	{ SHMCACHE_ELAYOUT, TOOL_UNSOUND,
-	    "use the tool of the build that made the cache, or remove the "
-	    "cache and let its users create it anew" },
-	{ SHMCACHE_EKERNEL, TOOL_NO_ATTACH, "run it on Linux 3.15 or newer" },
+	    "use the tool of the build that made the cache, or stop its users, "
+	    "remove the file (rm) and start them again" },
+	{ SHMCACHE_EKERNEL, TOOL_NO_ATTACH, "run it on Linux 4.14 or newer" },
 	{ SHMCACHE_ENOPROC, TOOL_NO_ATTACH, "mount /proc" },
 	{ -EACCES, TOOL_NO_ATTACH,
 	    "run as the owner of the cache, or have the cache created with a "
