@@ -86,6 +86,25 @@ directory_of(const char *path, char directory[SHM_PATH_MAX])
 	directory[bytes] = '\0';
 }
 
+/* Why no unnamed file could be made in the directory: the wrong file system
+   comes before everything else. */
+static int
+unnamed_error(int reason, const char *directory, const char *path)
+{
+	int fd = open(directory, O_DIRECTORY | O_CLOEXEC);
+	int error = fd < 0 ? 0 : check_file_system(fd, path);
+
+	if (fd >= 0)
+		(void)close(fd);
+	if (error != 0)
+		return error;
+	if (reason == EISDIR || reason == EOPNOTSUPP || reason == EINVAL)
+		return shm_error_note(SHM_EKERNEL,
+		    "the kernel has no O_TMPFILE in %.200s", directory);
+	return shm_error_note(-reason, "cannot create a file in %.200s: %s",
+	    directory, shm_errno_text(reason));
+}
+
 /* An unnamed file in the directory of `path`. */
 static int
 open_unnamed(const char *path)
@@ -95,21 +114,7 @@ open_unnamed(const char *path)
 
 	directory_of(path, directory);
 	fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-	if (errno == EISDIR || errno == EOPNOTSUPP || errno == EINVAL) {
-		int probe = open(directory, O_DIRECTORY | O_CLOEXEC);
-		int error = probe < 0 ? 0 : check_file_system(probe, path);
-
-		if (probe >= 0)
-			(void)close(probe);
-		return error != 0 ? error
-				  : shm_error_note(SHM_EKERNEL,
-					"the kernel has no O_TMPFILE in %.200s",
-					directory);
-	}
-	return shm_error_note(-errno, "cannot create a file in %.200s: %s",
-	    directory, shm_errno_text(errno));
+	return fd >= 0 ? fd : unnamed_error(errno, directory, path);
 }
 
 /* Reserve the memory now: a full tmpfs is an error here and no SIGBUS later. */

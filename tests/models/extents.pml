@@ -6,20 +6,20 @@
  *   FREE,g -> ACTIVE,g -> SEALED,g -(no live destination pin)-> EVICTING,g
  *     -(every entry unlinked)-> LIMBO,g -(no live pin at all)-> FREE,g+1
  *
- * Two extents, one index slot for one key, generations up to GENERATIONS.
+ * Two extents with a few generations each, and one index slot for one key.
  * WRITERS processes set the key, a reader gets it, EVICTORS processes move
  * extents on, each whichever it likes, so they join, overtake and find each
  * other's work half done.  Extents get full, and free ones active, at any time
  * (how: install.pml).  Nobody's work ever ends.
  *
- *   writer   pin as destination; state still ACTIVE,g?; fill; link: by CAS of the key's final word, or through a
- *            tentative word; unpin
+ *   writer   pin as destination; state still ACTIVE,g?; fill; link: by CAS of
+ *            the key's final word, or through a tentative word; unpin
  *   reader   pin; slot still the same?; read; unpin
  *   evictor  SEALED    scan the destination pins -> EVICTING
- *            EVICTING  pin; state still EVICTING,g?; read; take the
- *                      slot's word to 0, or to a copy in another extent (final
- *                      words only), until the slot names no entry of it in
- *                      any form; unpin -> LIMBO
+ *            EVICTING  pin; state still EVICTING,g?; read; take the slot's
+ *                      word to 0, or to a copy in another extent (final words
+ *                      only), until the slot names no entry of it in any form
+ *                      -> LIMBO; unpin
  *            LIMBO     scan all pins -> FREE,g+1
  *
  * Anybody may stop for ever anywhere, with its pins standing (every prefix of
@@ -49,14 +49,11 @@
 #ifndef EVICTORS
 #define EVICTORS 2
 #endif
-#ifndef COPIERS
-#define COPIERS EVICTORS /* how many of them copy */
-#endif
 #ifndef LAST0
 #define LAST0 2 /* the last generations of extents 0 and 1 */
 #endif
 #ifndef LAST1
-#define LAST1 2
+#define LAST1 2 /* 0: extent 1 stays ACTIVE */
 #endif
 
 /* Those who write entries, or pin them: the writers, then the evictors. */
@@ -98,7 +95,7 @@ byte pin[PEERS];    /* of the evictors, and (0) of the reader */
 #define fill(x, g) assert(GENERATION(x) == (g) && STATE(x) < EVICTING)
 #endif
 
-/* CAS whose outcome doesn't matter, and one that sets ok. */
+/* CAS whose outcome doesn't matter. */
 inline try(place, old, new)
 {
 	d_step {
@@ -109,12 +106,14 @@ inline try(place, old, new)
 	}
 }
 
-inline cas(place, old, new)
+/* Link the own entry; sets ok. */
+inline link(old, new)
 {
 	d_step {
-		ok = (place == (old));
+		fill(e, g);
+		ok = (slot == (old));
 		if
-		:: ok -> place = (new)
+		:: ok -> slot = (new)
 		:: else
 		fi
 	}
@@ -146,14 +145,14 @@ end:	atomic {
 	:: goto unpin /* killed, or it gives up */
 	:: skip
 	fi;
-link:	w = slot;
+again:	w = slot;
 	if
-	:: FINAL(w) -> cas(slot, w, MINE)
+	:: FINAL(w) -> link(w, MINE)
 	:: TENTATIVE(w) -> try(slot, w, NONE)
 	:: w == NONE ->
-		cas(slot, NONE, TENT(MINE));
+		link(NONE, TENT(MINE));
 		if
-		:: ok -> cas(slot, TENT(MINE), MINE)
+		:: ok -> link(TENT(MINE), MINE)
 		:: ok -> goto unpin /* killed */
 		:: !ok
 		fi
@@ -161,7 +160,7 @@ link:	w = slot;
 	w = NONE;
 	if
 	:: ok
-	:: !ok -> goto link
+	:: !ok -> goto again
 	fi;
 unpin:	atomic { target[me] = 0; e = 0; g = 0; w = NONE; ok = 0 };
 	goto end
@@ -202,15 +201,17 @@ inline unlink_or_copy()
 	if
 	:: try(slot, w, NONE)
 	:: atomic {
-			me < WRITERS + COPIERS && STATE(1 - e) == ACTIVE ->
-			h = GENERATION(1 - e)
+			STATE(1 - e) == ACTIVE -> h = GENERATION(1 - e)
 		};
 		target[me] = 2 - e;
 		if
 		:: extent[1 - e] == EXT(ACTIVE, h) ->
 			touch(e, g);
 			fill(1 - e, h);
-			try(slot, w, WORD(1 - e, h))
+			d_step {
+				fill(1 - e, h);
+				try(slot, w, WORD(1 - e, h))
+			}
 		:: extent[1 - e] != EXT(ACTIVE, h)
 		fi;
 		d_step { target[me] = 0; h = 0 }
@@ -320,15 +321,18 @@ next:	atomic { pin[me] = 0; e = 0; g = 0; h = 0; i = 0; w = NONE };
 }
 
 /* Extents get full, and free ones are made active. */
+#define CHANGE(x) \
+	:: d_step { \
+		STATE(x) == ACTIVE -> extent[x] = EXT(SEALED, GENERATION(x)) } \
+	:: d_step { STATE(x) == FREE -> extent[x] = EXT(ACTIVE, GENERATION(x)) }
+
 proctype World()
 {
 end:	do
-	:: d_step { STATE(0) == ACTIVE -> extent[0] = EXT(SEALED, GENERATION(0)) }
+	CHANGE(0)
 #if LAST1 > 0
-	:: d_step { STATE(1) == ACTIVE -> extent[1] = EXT(SEALED, GENERATION(1)) }
-	:: d_step { STATE(1) == FREE -> extent[1] = EXT(ACTIVE, GENERATION(1)) }
+	CHANGE(1)
 #endif
-	:: d_step { STATE(0) == FREE -> extent[0] = EXT(ACTIVE, GENERATION(0)) }
 	od
 }
 

@@ -122,7 +122,7 @@ end:	do
 			fi;
 			h = hint[lane]
 		};
-		/* Pinned as target first, so what is found stays: extents.pml */
+		/* Pinned first, so that it stays: extents.pml */
 		atomic {
 			word = extent[EXTENT(h)];
 			if

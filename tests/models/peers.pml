@@ -104,7 +104,7 @@ inline free_dead(c)
 	}
 }
 
-/* -- a process, with one thread ------------------------------------------- */
+/* -- a process, with one thread --------------------------------- */
 
 #ifdef M_NO_BUMP
 #define BUMPED(p) generation[p]

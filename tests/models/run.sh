@@ -18,64 +18,64 @@
 set -u
 
 table() {
-	cat <<-'END'
-	small holds  pin
-	small caught pin -DM_NO_PIN
-	small caught pin -DM_NO_RECHECK
-	small caught pin -DM_NO_FENCE
-	small caught pin -DM_SCAN_FIRST
-	small caught pin -DM_EARLY_RELEASE
-	small caught pin -DM_EARLY_UNPIN
-	small holds  extents -DLAST1=0
-	small holds  extents -DLAST1=0 -DWRITERS=2 -DEVICTORS=1
-	small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_DRAIN
-	small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_STATE_CHECK
-	small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_RECHECK
-	small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_LIMBO_SCAN
-	small caught extents -DLAST1=0 -DEVICTORS=1 -DM_SKIP_TENTATIVE
-	small caught extents -DLAST1=0 -DM_NO_EVICTOR_PIN
-	small caught extents -DLAST1=0 -DM_NO_EVICTOR_RECHECK
-	small caught extents -DLAST1=0 -DM_NO_GENERATION
-	small holds  install
-	small holds  install -DONE_LOG
-	small caught install -DM_HINT_STORE
-	small caught install -DM_HINT_NO_GENERATION
-	small caught install -DM_NO_GENERATION
-	small caught install -DM_REPLACE_FREE
-	small caught install -DM_ACTIVATE_FIRST
-	small caught install -DM_NO_LOG
-	small holds  insert
-	small holds  insert -DSLOTS=2 -DSETTERS=3 -DDELETES_ONLY
-	small holds  insert -DSLOTS=2 -DALONE
-	small caught insert -DSLOTS=2 -DSETTERS=3 -DDELETES_ONLY -DM_FINALISE_OTHER
-	small caught insert -DM_PLAIN_STORE
-	small caught insert -DM_NO_RESCAN
-	small caught insert -DM_HALF_RESCAN
-	small caught insert -DM_BLIND_REPLACE
-	small caught insert -DSLOTS=2 -DALONE -DM_NO_ABORT
-	small holds  peers
-	small holds  peers -DSAME
-	small caught peers -DM_EARLY_CLAIM
-	small caught peers -DM_LATE_CLAIM
-	small caught peers -DM_ADOPT
-	small caught peers -DM_NO_ZERO
-	small caught peers -DM_ORPHAN_IS_FREE
-	small caught peers -DM_LATE_REACH
-	small caught peers -DM_LATE_BUMP
-	small caught peers -DSAME -DM_NO_BUMP
-	small caught peers -DSAME -DM_NO_BUMP -DV_NO_FREE
-	full  holds  pin -DREADERS=2 -DWRITERS=1
-	full  holds  extents
-	full  holds  extents -DWRITERS=2 -DEVICTORS=1
-	full  holds  install -DWORKERS=3
-	full  holds  install -DEXTENTS=3
-	full  holds  insert -DSLOTS=2 -DSETTERS=3
-	full  holds  insert -DALONE
-	full  holds  peers -DV_CLAIM_THEN_PIN
-	full  holds  peers -DV_FREE_THEN_BUMP
-	full  holds  peers -DSAME -DV_FREE_THEN_BUMP
-	full  holds  peers -DSAME -DV_NO_FREE
-	END
+	cat <<'END'
+small holds  pin
+small caught pin -DM_NO_PIN
+small caught pin -DM_NO_RECHECK
+small caught pin -DM_NO_FENCE
+small caught pin -DM_SCAN_FIRST
+small caught pin -DM_EARLY_RELEASE
+small caught pin -DM_EARLY_UNPIN
+small holds  extents -DLAST1=0
+small holds  extents -DLAST1=0 -DWRITERS=2 -DEVICTORS=1
+small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_DRAIN
+small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_STATE_CHECK
+small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_RECHECK
+small caught extents -DLAST1=0 -DEVICTORS=1 -DM_NO_LIMBO_SCAN
+small caught extents -DLAST1=0 -DEVICTORS=1 -DM_SKIP_TENTATIVE
+small caught extents -DLAST1=0 -DM_NO_EVICTOR_PIN
+small caught extents -DLAST1=0 -DM_NO_EVICTOR_RECHECK
+small caught extents -DLAST1=0 -DM_NO_GENERATION
+small holds  install
+small holds  install -DONE_LOG
+small caught install -DM_HINT_STORE
+small caught install -DM_HINT_NO_GENERATION
+small caught install -DM_NO_GENERATION
+small caught install -DM_REPLACE_FREE
+small caught install -DM_ACTIVATE_FIRST
+small caught install -DM_NO_LOG
+small holds  insert
+small holds  insert -DSLOTS=2 -DSETTERS=3 -DDELETES_ONLY
+small holds  insert -DSLOTS=2 -DALONE
+small caught insert -DSLOTS=2 -DSETTERS=3 -DDELETES_ONLY -DM_FINALISE_OTHER
+small caught insert -DM_PLAIN_STORE
+small caught insert -DM_NO_RESCAN
+small caught insert -DM_HALF_RESCAN
+small caught insert -DM_BLIND_REPLACE
+small caught insert -DSLOTS=2 -DALONE -DM_NO_ABORT
+small holds  peers
+small holds  peers -DSAME
+small caught peers -DM_EARLY_CLAIM
+small caught peers -DM_LATE_CLAIM
+small caught peers -DM_ADOPT
+small caught peers -DM_NO_ZERO
+small caught peers -DM_ORPHAN_IS_FREE
+small caught peers -DM_LATE_REACH
+small caught peers -DM_LATE_BUMP
+small caught peers -DSAME -DM_NO_BUMP
+small caught peers -DSAME -DM_NO_BUMP -DV_NO_FREE
+full  holds  pin -DREADERS=2 -DWRITERS=1
+full  holds  extents
+full  holds  extents -DWRITERS=2 -DEVICTORS=1
+full  holds  install -DWORKERS=3
+full  holds  install -DEXTENTS=3
+full  holds  insert -DSLOTS=2 -DSETTERS=3
+full  holds  insert -DALONE
+full  holds  peers -DV_CLAIM_THEN_PIN
+full  holds  peers -DV_FREE_THEN_BUMP
+full  holds  peers -DSAME -DV_FREE_THEN_BUMP
+full  holds  peers -DSAME -DV_NO_FREE
+END
 }
 
 die() {
@@ -178,7 +178,8 @@ run() {
 	place="$work/$number-$model"
 	states=-
 	seconds=-
-	mkdir -p "$place" && cd "$place" || die 2 "can't write to $place"
+	mkdir -p "$place" || die 2 "can't make $place"
+	cd "$place" || exit 2
 	if ! known_options "$@"; then
 		verdict='unknown option'
 	elif ! build "$@"; then
@@ -213,10 +214,9 @@ all_reached() {
 
 [ $# -ge 1 ] || die 2 'usage: run.sh WORKDIR [small|full]'
 size=${2:-small}
-depth=1500000
 case $size in
-small) megabytes=1400 compress='' sizes=small ;;
-full) megabytes=4000 compress=-DCOLLAPSE sizes='small|full' ;;
+small) depth=1500000 megabytes=1400 compress='' sizes=small ;;
+full) depth=4000000 megabytes=4000 compress=-DCOLLAPSE sizes='small|full' ;;
 *) die 2 "'$size' is no size: small or full" ;;
 esac
 cc=${CC:-gcc}
@@ -228,7 +228,8 @@ for tool in spin "${cc%% *}"; do
 	fi
 done
 models=$(cd "$(dirname "$0")" && pwd) || exit 2
-mkdir -p "$1" && work=$(cd "$1" && pwd) || die 2 "can't make $1"
+mkdir -p "$1" || die 2 "can't make $1"
+work=$(cd "$1" && pwd) || exit 2
 rm -rf "$work"/[0-9]*-* "$work"/*.unreached
 table >"$work/table"
 
