@@ -345,8 +345,12 @@ check-format:
 check-install: all
 	$(Q)CC='$(CC)' scripts/check-install.sh $(BUILD)
 
-stress: all $(call tests_of,stress)
-	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress)
+# What takes long: many operations, every state and step of the crash stepper,
+# the larger configurations of the models.
+stress: all $(call tests_of,stress) $(call tests_of,crash)
+	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress) \
+	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
+	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full')
 bench: all $(BENCHES)
 	$(Q)set -e; for program in $(BENCHES); do \
 	  echo "== $$program"; $$program; \
