@@ -342,8 +342,11 @@ shmcache_unpin(struct shmcache *cache, struct shmcache_item *item)
 	int error;
 
 	if (item != NULL && item->owner != NULL && item->pin == ITEM_COPIED) {
+		if (!call_begin())
+			return error_return(SHMCACHE_EDEADLK);
 		free(item->owner);
 		item->owner = NULL;
+		call_end();
 		return 0;
 	}
 	if (item == NULL || item->owner == NULL ||

@@ -141,6 +141,18 @@ enum touched {
 	TOUCH_FROZEN /* somebody carries the entry on: go by replacing */
 };
 
+static void
+note_expiry(
+    const struct call *call, const struct entry *entry, uint64_t expires_ms)
+{
+	struct shm_segment *segment = call->m->segment;
+
+	if (expires_ms != 0)
+		shm_arena_lower_hint(segment, entry->extent,
+		    shm_arena_state(segment, entry->extent).generation,
+		    expires_ms);
+}
+
 /* In place, as long as nobody has frozen the entry. */
 static enum touched
 touch_in_place(const struct call *call, const struct key *key,
@@ -161,16 +173,15 @@ touch_in_place(const struct call *call, const struct key *key,
 		}
 		if ((old & ENTRY_FROZEN) != 0)
 			break;
+		/* Before, lest a kill in between hides it from sweeps; and
+		   after, lest a sweep in between does. */
+		note_expiry(call, &found.entry, expires_ms);
 		if (shm_cas64(word, old, expires_ms << 1)) {
+			note_expiry(call, &found.entry, expires_ms);
 			result = TOUCHED;
 			break;
 		}
 	}
-	if (result == TOUCHED && expires_ms != 0)
-		shm_arena_lower_hint(call->m->segment, found.entry.extent,
-		    shm_arena_state(call->m->segment, found.entry.extent)
-			.generation,
-		    expires_ms);
 	*bytes_out = found.entry.bytes;
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return result;

@@ -88,8 +88,14 @@ static void
 release_thread(void *peers)
 {
 	struct thread_peer *tp = peers;
-	int cancel_state = take_lock();
+	int cancel_state;
 
+	/* In a child that no handler prepared the peers are the parent's. */
+	if (shm_load32(not_forked) != NOT_FORKED) {
+		thread = (struct thread){ .inside = false };
+		return;
+	}
+	cancel_state = take_lock();
 	while (tp != NULL) {
 		struct thread_peer *next = tp->next;
 
@@ -215,6 +221,17 @@ init_process(void)
 	if (once_error == 0)
 		once_error =
 		    -pthread_atfork(prepare_fork, parent_forked, child_forked);
+}
+
+/* For calls that need no handle: the process is set up, and not a child that
+   nobody prepared. */
+static int
+enter_process(void)
+{
+	(void)pthread_once(&once, init_process);
+	if (once_error == 0 && shm_load32(not_forked) != NOT_FORKED)
+		recover_fork();
+	return once_error;
 }
 
 bool
@@ -544,10 +561,7 @@ shmcache_open(const char *name, const struct shmcache_options *options,
 		return error_return(-EINVAL);
 	if (!call_begin())
 		return error_return(SHMCACHE_EDEADLK);
-	(void)pthread_once(&once, init_process);
-	error = once_error;
-	if (error == 0 && shm_load32(not_forked) != NOT_FORKED)
-		recover_fork();
+	error = enter_process();
 	if (error == 0)
 		error = read_options(options, &o);
 	if (error == 0)
@@ -633,7 +647,9 @@ shmcache_remove(const char *name)
 
 	if (!call_begin())
 		return error_return(SHMCACHE_EDEADLK);
-	error = shm_segment_path(name, path);
+	error = enter_process();
+	if (error == 0)
+		error = shm_segment_path(name, path);
 	if (error == 0) {
 		cancel_state = take_lock();
 		error = mapping_remove(path);

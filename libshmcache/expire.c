@@ -52,27 +52,46 @@ sweep_entry(const struct call *call, const struct shm_extent *extent,
 	}
 }
 
-/* Unlinks what has expired in an extent, and notes what expires next. */
+/* Pins the extent as it is now; it may have been sealed since it was looked at. */
+static bool
+pin_extent(const struct call *call, struct shm_extent *extent)
+{
+	if (shm_arena_pin_walk(call->peer, extent))
+		return true;
+	*extent = shm_arena_state(call->m->segment, extent->number);
+	return extent->state == SHM_SEALED &&
+	       shm_arena_pin_walk(call->peer, extent);
+}
+
+/*
+ * Unlinks what has expired in an extent, and notes what expires next; unless a
+ * writer has it as its target, who may have started an entry before, and will
+ * link it after the walk.
+ */
 static void
-sweep_extent(const struct call *call, const struct shm_extent *extent,
+sweep_extent(const struct call *call, struct shm_extent *extent,
     struct shmcache_sweep_result *result)
 {
 	struct shm_segment *segment = call->m->segment;
 	struct walk walk = { .next_expiry_ms = SHM_HINT_NONE };
 	uint32_t at = 0;
 	uint64_t hint;
+	bool written;
 
-	if (!shm_arena_pin_walk(call->peer, extent))
+	if (!pin_extent(call, extent))
 		return;
 	hint =
 	    shm_arena_clean_hint(segment, extent->number, extent->generation);
+	written =
+	    shm_pin_scan(segment, extent->number, SHM_PINS_TARGETS, false);
 	while ((at = shm_arena_next_start(segment, extent->number,
 		    extent->generation, at, false)) != UINT32_MAX) {
 		sweep_entry(call, extent, at, &walk);
 		at += SHM_UNIT_BYTES;
 	}
-	shm_arena_raise_hint(segment, extent->number, extent->generation, hint,
-	    walk.next_expiry_ms);
+	if (!written)
+		shm_arena_raise_hint(segment, extent->number,
+		    extent->generation, hint, walk.next_expiry_ms);
 	shm_pin_clear(call->peer, SHM_PIN_SCAN);
 	result->extents_visited++;
 	result->expired_entries += walk.expired;

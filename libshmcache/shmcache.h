@@ -158,7 +158,7 @@ int shmcache_remove(const char *name);
  * Get a copy of the value.  If `buffer_bytes` is too small the result is
  * SHMCACHE_EBUFFER and *value_bytes_out the length needed.  `value_bytes_out`
  * and `client_flags_out` may be NULL; `buffer` may be NULL if `buffer_bytes`
- * is 0.
+ * is 0.  `buffer` may have been written on any result.
  * Errors: ENOENT, EBUFFER, EKEY, EDEADLK, EREMOVED, -EINVAL (no buffer); EBUSY
  * (no peer slot is free, and the entry was overwritten during each of many
  * tries).

@@ -484,9 +484,13 @@ shm_arena_clean_hint(
 
 	for (;;) {
 		uint64_t old = shm_load64(hint);
-		uint64_t clean =
-		    pack_above(generation, above_of(old, generation));
+		uint64_t value = above_of(old, generation);
+		uint64_t clean;
 
+		/* One less, so that no two sweeps see the same word. */
+		if (value > 1 && value < SHM_HINT_NONE)
+			value--;
+		clean = pack_above(generation, value);
 		if (shm_cas64(hint, old, clean))
 			return clean;
 	}

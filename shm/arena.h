@@ -193,7 +193,8 @@ uint32_t shm_arena_count_free(
  * shm_arena_raise_hint().  Whoever lowers it meanwhile, or finds it low enough,
  * leaves a mark in it, so that the raise fails: the walk may have missed the
  * entry.  (A value is given after the entry's start bit is set: a walk that the
- * mark does not stop has seen the entry.)
+ * mark does not stop has seen the entry.)  Cleaning lowers the value by one, so
+ * that of two walks at one time the earlier cannot raise what the later cleaned.
  */
 #define SHM_HINT_NONE ((1ull << 39) - 1)
 

@@ -53,28 +53,33 @@ shm_pin_scan(
 	return false;
 }
 
+/* Pins held by callers of living peers. */
 static uint64_t
-count_held(const struct shm_segment *segment)
+count_held(struct shm_segment *segment)
 {
-	const struct shm_peer_shared *table = shm_peer_table(segment);
+	struct shm_peer_shared *table = shm_peer_table(segment);
 	uint64_t held = 0, peers = peers_to_scan(segment);
 
 	for (uint64_t i = 0; i < peers; i++) {
-		if (shm_claim_state(shm_load64(&table[i].claim)) ==
-		    SHM_CLAIM_FREE)
-			continue;
+		uint64_t own = 0;
+
 		for (unsigned p = SHM_PIN_HANDLES; p < SHM_PIN_END; p++)
-			held += shm_load64(&table[i].pins[p]) != 0;
+			own += shm_load64_acquire(&table[i].pins[p]) != 0;
+		if (own > 0 && claim_counts(segment, &table[i], false))
+			held += own;
 	}
 	return held;
 }
 
-/* A peer counts at its first holds, and then at each 64th: who holds for long
-   is counted, who holds often pays little. */
+/* A peer counts at its first holds, then at each 64th, and whenever it holds
+   another already: who holds for long is counted, who holds often pays little. */
 static bool
-is_time_to_count(uint32_t holds)
+is_time_to_count(struct shm_peer *peer)
 {
-	return (holds & (holds - 1)) == 0 || holds % 64 == 0;
+	uint32_t holds = ++peer->holds;
+
+	return (holds & (holds - 1)) == 0 || holds % 64 == 0 ||
+	       shm_load32(&peer->handles) != 0;
 }
 
 bool
@@ -85,7 +90,7 @@ shm_pin_scarce(struct shm_peer *peer)
 
 	if (peers_to_scan(segment) * (SHM_PIN_END - SHM_PIN_HANDLES) <= most)
 		return false;
-	if (is_time_to_count(++peer->holds))
+	if (is_time_to_count(peer))
 		shm_store64(&segment->header->held, count_held(segment));
 	return shm_load64(&segment->header->held) >= most;
 }

@@ -469,7 +469,8 @@ check_unlink(const char *path, const struct stat *status)
 	uid_t user = geteuid();
 
 	directory_of(path, directory);
-	if (stat(directory, &folder) != 0 || access(directory, W_OK) != 0)
+	if (stat(directory, &folder) != 0 ||
+	    faccessat(AT_FDCWD, directory, W_OK, AT_EACCESS) != 0)
 		return shm_error_note(-errno, "cannot unlink %.200s: %s", path,
 		    shm_errno_text(errno));
 	if ((folder.st_mode & S_ISVTX) != 0 && user != 0 &&

@@ -663,7 +663,7 @@ hint_is_raised_by_who_has_seen_everything(void **state)
 
 	shm_arena_lower_hint(f->s, 6, 2, 500);
 	seen = shm_arena_clean_hint(f->s, 6, 2);
-	assert_int_equal(shm_arena_hint(f->s, 6, 2), 500);
+	assert_int_equal(shm_arena_hint(f->s, 6, 2), 499);
 	shm_arena_raise_hint(f->s, 6, 2, seen, 900);
 	assert_int_equal(shm_arena_hint(f->s, 6, 2), 900);
 	seen = shm_arena_clean_hint(f->s, 6, 2);
@@ -683,7 +683,7 @@ hint_is_not_raised_over_what_a_walk_may_have_missed(void **state)
 	seen = shm_arena_clean_hint(f->s, 6, 2);
 	shm_arena_lower_hint(f->s, 6, 2, 700); /* it is low enough for that */
 	shm_arena_raise_hint(f->s, 6, 2, seen, 900);
-	assert_int_equal(shm_arena_hint(f->s, 6, 2), 500);
+	assert_int_equal(shm_arena_hint(f->s, 6, 2), 499);
 	seen = shm_arena_clean_hint(f->s, 6, 2);
 	shm_arena_lower_hint(f->s, 6, 2, 300);
 	shm_arena_raise_hint(f->s, 6, 2, seen, 900);
@@ -693,6 +693,23 @@ hint_is_not_raised_over_what_a_walk_may_have_missed(void **state)
 	shm_arena_raise_hint(f->s, 6, 2, seen, 900);
 	shm_arena_raise_hint(f->s, 6, 2, seen, 800);
 	assert_int_equal(shm_arena_hint(f->s, 6, 2), 900);
+}
+
+/* The first walk passed before the entry was started, the second saw it. */
+static void
+hint_is_not_raised_over_what_a_later_walk_cleaned(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first, second;
+
+	shm_arena_lower_hint(f->s, 6, 2, 500);
+	first = shm_arena_clean_hint(f->s, 6, 2);
+	shm_arena_lower_hint(f->s, 6, 2, 700);
+	second = shm_arena_clean_hint(f->s, 6, 2);
+	shm_arena_raise_hint(f->s, 6, 2, first, SHM_HINT_NONE);
+	assert_true(shm_arena_hint(f->s, 6, 2) <= 500);
+	shm_arena_raise_hint(f->s, 6, 2, second, 700);
+	assert_int_equal(shm_arena_hint(f->s, 6, 2), 700);
 }
 
 static void
@@ -850,6 +867,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(hint_is_the_least_of_what_was_given),
 	TEST(hint_is_raised_by_who_has_seen_everything),
 	TEST(hint_is_not_raised_over_what_a_walk_may_have_missed),
+	TEST(hint_is_not_raised_over_what_a_later_walk_cleaned),
 	TEST(walk_of_an_extent_without_a_hint_may_raise_it),
 	TEST(hint_too_large_for_its_bits_is_none),
 	TEST(hint_has_24_bits_of_generation),
