@@ -83,28 +83,31 @@ find_handle(uint64_t segment_id)
 	return c;
 }
 
-/* At thread exit: give back the slots of segments that are still open. */
 static void
-release_thread(void *peers)
+free_thread_peers(struct thread_peer *tp)
 {
-	struct thread_peer *tp = peers;
-	int cancel_state;
-
-	/* In a child that no handler prepared the peers are the parent's. */
-	if (shm_load32(not_forked) != NOT_FORKED) {
-		thread = (struct thread){ .inside = false };
-		return;
-	}
-	cancel_state = take_lock();
 	while (tp != NULL) {
 		struct thread_peer *next = tp->next;
 
-		if (find_handle(tp->segment_id) != NULL)
-			shm_peer_release(tp->peer);
 		free(tp);
 		tp = next;
 	}
-	drop_lock(cancel_state);
+}
+
+/* At thread exit: give back the slots of segments that are still open.  In a
+   child that no handler prepared, they are the parent's. */
+static void
+release_thread(void *peers)
+{
+	if (shm_load32(not_forked) == NOT_FORKED) {
+		int cancel_state = take_lock();
+
+		for (struct thread_peer *tp = peers; tp != NULL; tp = tp->next)
+			if (find_handle(tp->segment_id) != NULL)
+				shm_peer_release(tp->peer);
+		drop_lock(cancel_state);
+	}
+	free_thread_peers(peers);
 	thread = (struct thread){ .inside = false };
 }
 
@@ -152,14 +155,7 @@ reopen(struct shmcache *cache)
 static void
 start_anew(void)
 {
-	struct thread_peer *tp = thread.peers;
-
-	while (tp != NULL) {
-		struct thread_peer *next = tp->next;
-
-		free(tp);
-		tp = next;
-	}
+	free_thread_peers(thread.peers);
 	(void)pthread_setspecific(thread_key, NULL);
 	thread = (struct thread){ .inside = thread.inside };
 	for (struct shmcache *c = handles; c != NULL; c = c->next)

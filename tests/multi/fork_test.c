@@ -358,6 +358,26 @@ clone_bypassing_handlers(void)
 	end();
 }
 
+/* Its thread ends without a call: what its end gives back is the parent's. */
+static void
+clone_that_only_ends_its_thread(void)
+{
+	begin();
+	cache_set_text(cache, "key", "value");
+	for (unsigned i = 0; i < 5; i++) {
+		pid_t pid = _Fork();
+
+		CHECK_SYS(pid);
+		if (pid == 0) {
+			pthread_exit(NULL);
+		}
+		child_expect(pid, 0);
+	}
+	cache_check_text(cache, "key", "value");
+	CHECK(cache_stats(cache).peers == 1);
+	end();
+}
+
 #define THREADS 8
 #define SLOTS   4
 
@@ -743,6 +763,7 @@ main(int argc, char **argv)
 		CASE(thread_gives_its_slot_back),
 		CASE(thread_leaves_a_pinned_item),
 		CASE(clone_bypassing_handlers),
+		CASE(clone_that_only_ends_its_thread),
 		CASE(more_threads_than_slots),
 		CASE(opened_twice_in_one_process),
 		CASE(close_with_an_item_out),
