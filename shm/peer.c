@@ -49,13 +49,6 @@ claim_generation(uint64_t claim)
 	return (uint32_t)(claim >> 40);
 }
 
-/* The same slot, free. */
-static uint64_t
-free_claim(uint64_t claim)
-{
-	return claim & ~3ull;
-}
-
 int
 shm_process_lock(int fd, struct shm_segment *segment)
 {
@@ -93,7 +86,7 @@ free_inherited_claims(struct shm_segment *segment)
 		if (shm_claim_state(claim) != SHM_CLAIM_FREE &&
 		    shm_claim_process(claim) == segment->process)
 			(void)shm_cas64(
-			    &table[i].claim, claim, free_claim(claim));
+			    &table[i].claim, claim, shm_claim_freed(claim));
 	}
 }
 
@@ -250,7 +243,7 @@ shm_peer_release(struct shm_peer *peer)
 
 	while ((handles & ~SHM_PEER_ORPHANED) != 0) {
 		uint64_t orphaned =
-		    free_claim(peer->claim) | SHM_CLAIM_ORPHANED;
+		    shm_claim_freed(peer->claim) | SHM_CLAIM_ORPHANED;
 
 		if ((handles & SHM_PEER_ORPHANED) != 0)
 			return;
@@ -266,7 +259,7 @@ shm_peer_release(struct shm_peer *peer)
 	for (unsigned i = 0; i < SHM_PINS; i++)
 		shm_store64_release(&peer->shared->pins[i], 0);
 	(void)shm_cas64(
-	    &peer->shared->claim, peer->claim, free_claim(peer->claim));
+	    &peer->shared->claim, peer->claim, shm_claim_freed(peer->claim));
 	free(peer);
 }
 
@@ -287,7 +280,8 @@ shm_peer_sweep(struct shm_segment *segment)
 			continue;
 		if (!shm_peer_dead(segment, claim, true))
 			alive[process] = 1 + claim_generation(claim);
-		else if (shm_cas64(&table[i].claim, claim, free_claim(claim)))
+		else if (shm_cas64(
+			     &table[i].claim, claim, shm_claim_freed(claim)))
 			freed++;
 	}
 	return freed;

@@ -90,6 +90,13 @@ shm_claim_process(uint64_t claim)
 	return (uint32_t)(claim >> 28) & 0xfff;
 }
 
+/* The claim of the same slot and incarnation, free. */
+static inline uint64_t
+shm_claim_freed(uint64_t claim)
+{
+	return claim & ~3ull;
+}
+
 /* Lock a free process slot's byte; sets segment->process. */
 int shm_process_lock(int fd, struct shm_segment *segment);
 

@@ -24,7 +24,7 @@ claim_counts(
 		return false;
 	if (!shm_peer_dead(segment, claim, fresh))
 		return true;
-	(void)shm_cas64(&peer->claim, claim, claim & ~3ull);
+	(void)shm_cas64(&peer->claim, claim, shm_claim_freed(claim));
 	return false;
 }
 
