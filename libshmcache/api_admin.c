@@ -3,6 +3,7 @@
 #include "libshmcache/error.h"
 #include "libshmcache/expire.h"
 #include "libshmcache/index.h"
+#include "libshmcache/latency.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/verify.h"
 
@@ -36,7 +37,13 @@ count_extents(const struct mapping *m, struct shmcache_stats *stats)
 		if (e.state != SHM_FREE && e.state != SHM_LIMBO)
 			stats->live_bytes +=
 			    shm_arena_live(m->segment, i, e.generation);
+		if (e.state != SHM_FREE)
+			stats->dead_bytes +=
+			    shm_arena_tail(m->segment, i, e.generation);
 	}
+	stats->dead_bytes -= stats->live_bytes < stats->dead_bytes
+				 ? stats->live_bytes
+				 : stats->dead_bytes;
 	stats->extents = r->extent_count;
 	stats->extents_free = by_state[SHM_FREE];
 	stats->extents_active = by_state[SHM_ACTIVE];
@@ -92,15 +99,26 @@ count_peers(const struct mapping *m, struct shmcache_stats *stats)
 	return 0;
 }
 
-static void
-count_items(const struct mapping *m, struct shmcache_stats *stats)
+static uint64_t
+count_items(const struct mapping *m)
 {
-	stats->index_slots = m->bucket_count * INDEX_BUCKET_SLOTS;
-	for (uint64_t i = 0; i < stats->index_slots; i++) {
+	uint64_t slots = m->bucket_count * INDEX_BUCKET_SLOTS, items = 0;
+
+	for (uint64_t i = 0; i < slots; i++) {
 		uint64_t word = shm_load64(&m->slots[i]);
 
-		stats->items += word != 0 && (word & INDEX_TENTATIVE) == 0;
+		items += word != 0 && (word & INDEX_TENTATIVE) == 0;
 	}
+	return items;
+}
+
+/* Milliseconds since a time of the host's clock; 0 is none. */
+static uint64_t
+age_ms(const struct mapping *m, uint64_t since_ms)
+{
+	uint64_t now_ms = mapping_now_ms(m);
+
+	return since_ms == 0 || since_ms > now_ms ? 0 : now_ms - since_ms;
 }
 
 static int
@@ -112,7 +130,8 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	memset(stats, 0, sizeof(*stats));
 	sum_counters(m, stats);
 	count_extents(m, stats);
-	count_items(m, stats);
+	stats->items = count_items(m);
+	stats->index_slots = m->bucket_count * INDEX_BUCKET_SLOTS;
 	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
 	stats->capacity_bytes = g->total_bytes;
 	stats->arena_bytes =
@@ -122,20 +141,15 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	stats->clock_tick_ns =
 	    (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec;
 	stats->segment_id = m->segment->segment_id;
+	stats->max_items = m->max_items;
+	stats->default_ttl_ms = m->default_ttl_ms == SHMCACHE_TTL_NONE
+				    ? 0
+				    : (uint64_t)m->default_ttl_ms;
+	stats->latency_sample =
+	    m->latency == NULL ? 0 : (uint64_t)m->sample_mask + 1;
+	stats->created_age_ms = age_ms(m, m->shared->created_ms);
+	stats->swept_age_ms = age_ms(m, shm_load64(&m->shared->swept_ms));
 	return count_peers(m, stats);
-}
-
-/* Enter for looking around in a cache that is still there. */
-static int
-enter_to_look(struct shmcache *cache, struct call *call)
-{
-	int error = call_enter(cache, CALL_LOOKS, call);
-
-	if (error == 0 && shm_segment_retired(call->m->segment)) {
-		call_leave();
-		error = SHMCACHE_EREMOVED;
-	}
-	return error;
 }
 
 int
@@ -146,7 +160,7 @@ shmcache_stats(struct shmcache *cache, struct shmcache_stats *stats_out,
 	struct call call;
 	int error = stats_out == NULL || stats_bytes == 0
 			? -EINVAL
-			: enter_to_look(cache, &call);
+			: call_enter(cache, CALL_LOOKS, &call);
 
 	if (error != 0)
 		return error_return(error);
@@ -228,7 +242,7 @@ shmcache_processes(struct shmcache *cache,
 	size_t count = 0;
 	int error = count_out == NULL || (processes == NULL && capacity > 0)
 			? -EINVAL
-			: enter_to_look(cache, &call);
+			: call_enter(cache, CALL_LOOKS, &call);
 
 	if (error != 0)
 		return error_return(error);
@@ -245,5 +259,158 @@ shmcache_processes(struct shmcache *cache,
 	}
 	call_leave();
 	*count_out = count;
+	return 0;
+}
+
+static void
+describe_peer(
+    const struct mapping *m, uint32_t slot, struct shmcache_peer_info *info)
+{
+	const struct shm_peer_shared *peer = &shm_peer_table(m->segment)[slot];
+	const uint64_t *counters = shm_peer_counters(m->segment, slot);
+	uint64_t claim = shm_load64(&peer->claim), last_ms = 0;
+	uint32_t process = shm_claim_process(claim);
+
+	if (m->latency != NULL)
+		last_ms = shm_load64(&latency_of(m, slot)->last_ms);
+	*info = (struct shmcache_peer_info){ .slot = slot,
+		.process_slot = process,
+		.orphaned = shm_claim_state(claim) == SHM_CLAIM_ORPHANED,
+		.idle_ms = last_ms == 0 ? -1 : (int64_t)age_ms(m, last_ms) };
+	if (process < m->segment->geometry.request.process_count) {
+		info->pid = (int32_t)shm_load64(
+		    &shm_process_table(m->segment)[process].pid);
+		info->alive = !shm_peer_dead(m->segment, claim, true);
+	}
+	for (unsigned i = 0; i < SHM_PINS; i++) {
+		uint64_t pin = shm_load64(&peer->pins[i]);
+
+		info->pins += pin != 0;
+		info->pinned_extents[i] =
+		    pin == 0 ? UINT32_MAX : (uint32_t)(pin - 1);
+	}
+	for (unsigned i = 0; i < COUNTERS; i++)
+		if (stats_is_operation(i))
+			info->operations += shm_load64(&counters[i]);
+}
+
+int
+shmcache_peers(struct shmcache *cache, struct shmcache_peer_info *peers,
+    size_t capacity, size_t *count_out)
+{
+	struct call call;
+	size_t count = 0;
+	int error = count_out == NULL || (peers == NULL && capacity > 0)
+			? -EINVAL
+			: call_enter(cache, CALL_LOOKS, &call);
+
+	if (error != 0)
+		return error_return(error);
+	for (uint32_t i = 0; i < call.m->segment->geometry.request.peer_count;
+	     i++) {
+		uint64_t claim =
+		    shm_load64(&shm_peer_table(call.m->segment)[i].claim);
+
+		if (shm_claim_state(claim) == SHM_CLAIM_FREE)
+			continue;
+		if (count < capacity)
+			describe_peer(call.m, i, &peers[count]);
+		count++;
+	}
+	call_leave();
+	*count_out = count;
+	return 0;
+}
+
+static uint32_t
+count_pins(const struct mapping *m, uint32_t extent)
+{
+	const struct shm_peer_shared *table = shm_peer_table(m->segment);
+	uint32_t pins = 0;
+
+	for (uint32_t i = 0; i < m->segment->geometry.request.peer_count; i++) {
+		if (shm_claim_state(shm_load64(&table[i].claim)) ==
+		    SHM_CLAIM_FREE)
+			continue;
+		for (unsigned p = 0; p < SHM_PINS; p++)
+			pins += shm_load64(&table[i].pins[p]) ==
+				(uint64_t)extent + 1;
+	}
+	return pins;
+}
+
+static void
+describe_extent(
+    const struct mapping *m, uint32_t number, struct shmcache_extent_info *info)
+{
+	struct shm_extent e = shm_arena_state(m->segment, number);
+	uint64_t begun_ms = shm_arena_stamp(m->segment, number, e.generation);
+
+	*info = (struct shmcache_extent_info){ .state = (uint32_t)e.state,
+		.log = e.log,
+		.pins = count_pins(m, number),
+		.used_bytes = shm_arena_tail(m->segment, number, e.generation),
+		.live_bytes = shm_arena_live(m->segment, number, e.generation),
+		.age_ms = begun_ms == 0 ? -1 : (int64_t)age_ms(m, begun_ms) };
+}
+
+int
+shmcache_extents(struct shmcache *cache, struct shmcache_extent_info *extents,
+    size_t capacity, size_t *count_out)
+{
+	struct call call;
+	uint32_t count;
+	int error = count_out == NULL || (extents == NULL && capacity > 0)
+			? -EINVAL
+			: call_enter(cache, CALL_LOOKS, &call);
+
+	if (error != 0)
+		return error_return(error);
+	count = call.m->segment->geometry.request.extent_count;
+	for (uint32_t i = 0; i < count && i < capacity; i++)
+		describe_extent(call.m, i, &extents[i]);
+	call_leave();
+	*count_out = count;
+	return 0;
+}
+
+int
+shmcache_latency(struct shmcache *cache, enum shmcache_latency_kind kind,
+    struct shmcache_latency *latency_out)
+{
+	struct shmcache_latency sum = { 0 };
+	struct call call;
+	int error = latency_out == NULL || kind >= SHMCACHE_LATENCY_KINDS
+			? -EINVAL
+			: call_enter(cache, CALL_LOOKS, &call);
+
+	if (error != 0)
+		return error_return(error);
+	for (uint32_t i = 0; call.m->latency != NULL &&
+			     i < call.m->segment->geometry.request.peer_count;
+	     i++)
+		for (unsigned b = 0; b < SHMCACHE_LATENCY_BUCKETS; b++) {
+			uint32_t count = shm_load32(
+			    &latency_of(call.m, i)->buckets[kind][b]);
+
+			sum.count[b] += count;
+			sum.samples += count;
+		}
+	call_leave();
+	*latency_out = sum;
+	return 0;
+}
+
+int
+shmcache_count(struct shmcache *cache, uint64_t *items_out)
+{
+	struct call call;
+	int error =
+	    items_out == NULL ? -EINVAL : call_enter(cache, CALL_LOOKS, &call);
+
+	if (error != 0)
+		return error_return(error);
+	*items_out = count_items(call.m);
+	call_leave();
 	return 0;
 }

@@ -4,12 +4,12 @@
  *
  * With a peer: find (which pins the extent), judge, copy or hand out, let go.
  *
- * Without one (every peer slot is taken): nothing can be pinned, so bytes are
+ * Without one (a handle for reading only, or every peer slot is taken): nothing can be pinned, so bytes are
  * copied while they may be overwritten, and judged afterwards, as under a
  * sequence lock.  The extent's state word carries the generation; an extent
  * gets new bytes only after its generation has grown:
  *
- *   reader                                writer
+ *   reader (read.h)                       writer
  *   U1: w = load_acquire(slot)            CAS(slot) away from w
  *       g = load_acquire(state)           CAS state LIMBO,g -> FREE,g+1
  *       copy                              store new bytes
@@ -22,6 +22,8 @@
 #include "libshmcache/error.h"
 #include "libshmcache/expire.h"
 #include "libshmcache/index.h"
+#include "libshmcache/latency.h"
+#include "libshmcache/read.h"
 #include "libshmcache/stats.h"
 #include "shm/pin.h"
 
@@ -31,45 +33,6 @@
 
 /* Times that a copy without a pin is begun again before it is given up. */
 #define UNPINNED_TRIES 1000u
-
-/* Where a value goes, and what is told about it. */
-struct sink {
-	void *buffer;
-	size_t buffer_bytes;
-	size_t *value_bytes_out;
-	uint32_t *client_flags_out;
-	bool peek; /* no mark, no count */
-};
-
-/* What is known of a value before it is copied. */
-struct facts {
-	int result; /* 0, SHMCACHE_EBUFFER, or SHMCACHE_ENOENT */
-	uint32_t value_bytes;
-	uint32_t client_flags;
-};
-
-static struct facts
-learn(const struct entry *entry, const struct sink *sink)
-{
-	struct facts facts = { .value_bytes = entry->value_bytes,
-		.client_flags = entry_client_flags(entry) };
-
-	if (entry->value_bytes > sink->buffer_bytes)
-		facts.result = SHMCACHE_EBUFFER;
-	return facts;
-}
-
-static int
-tell(const struct facts *facts, const struct sink *sink)
-{
-	if (facts->result == SHMCACHE_ENOENT)
-		return SHMCACHE_ENOENT;
-	if (sink->value_bytes_out != NULL)
-		*sink->value_bytes_out = facts->value_bytes;
-	if (facts->result == 0 && sink->client_flags_out != NULL)
-		*sink->client_flags_out = facts->client_flags;
-	return facts->result;
-}
 
 /* Finds the key's entry and pins it, if it may be returned. */
 static bool
@@ -104,16 +67,14 @@ get_pinned(
 	if (!find_valid(call, key, SHM_PIN_ENTRY, &found)) {
 		if (!sink->peek)
 			note_read(call, NULL);
-		return call_miss(call);
+		return SHMCACHE_ENOENT;
 	}
-	facts = learn(&found.entry, sink);
-	if (facts.result == 0 && found.entry.value_bytes > 0)
-		memcpy(
-		    sink->buffer, found.entry.value, found.entry.value_bytes);
+	sink_learn(call->m, &found.entry, sink, &facts);
+	sink_copy(sink, &facts);
 	if (facts.result == 0 && !sink->peek)
 		note_read(call, &found);
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	return tell(&facts, sink);
+	return sink_tell(sink, &facts);
 }
 
 enum glance { GLANCE_OTHER, GLANCE_FOUND, GLANCE_AGAIN };
@@ -128,39 +89,58 @@ same_bytes(const uint8_t *racy, const uint8_t *bytes, uint32_t count)
 	return i == count;
 }
 
-/* Copies what one slot names, if it is the key's.  U1, U2. */
+/* U1. */
+bool
+unpinned_begin(const struct mapping *m, uint64_t slot, struct unpinned *u)
+{
+	uint32_t number;
+
+	u->slot = slot;
+	u->word = shm_load64_acquire(&m->slots[slot]);
+	if (u->word == 0 || (u->word & INDEX_TENTATIVE) != 0 ||
+	    !index_place(m, u->word, &u->offset, &number))
+		return false;
+	u->extent = shm_arena_state(m->segment, number);
+	return true;
+}
+
+/* U2. */
+bool
+unpinned_end(const struct mapping *m, const struct unpinned *u)
+{
+	shm_fence_acquire();
+	return shm_arena_state(m->segment, u->extent.number).generation ==
+		   u->extent.generation &&
+	       (u->extent.generation & INDEX_GENERATION) ==
+		   (u->word >> INDEX_ADDRESS_BITS & INDEX_GENERATION) &&
+	       shm_load64(&m->slots[u->slot]) == u->word;
+}
+
+/* Copies what one slot names, if it is the key's. */
 static enum glance
 glance(const struct call *call, const struct key *key, uint64_t slot,
     const struct sink *sink, struct facts *facts)
 {
 	const struct mapping *m = call->m;
-	uint64_t offset, word = shm_load64_acquire(&m->slots[slot]);
-	struct shm_extent before, after;
+	struct unpinned u;
 	struct entry entry;
-	uint32_t number;
-	bool opened, same;
+	bool same;
 
-	if ((word ^ key->tag) >> INDEX_TAG_SHIFT != 0 || word == 0 ||
-	    !index_place(m, word, &offset, &number))
+	if (!unpinned_begin(m, slot, &u) ||
+	    (u.word ^ key->tag) >> INDEX_TAG_SHIFT != 0)
 		return GLANCE_OTHER;
-	before = shm_arena_state(m->segment, number);
-	opened = entry_open(m, offset, &entry);
-	same = opened && entry.key_bytes == key->bytes &&
+	same = entry_open(m, u.offset, &entry) &&
+	       entry.key_bytes == key->bytes &&
 	       same_bytes(entry.key, key->data, key->bytes);
 	if (same) {
-		*facts = learn(&entry, sink);
+		sink_learn(m, &entry, sink, facts);
 		if (!entry_valid(m, &entry))
 			facts->result = SHMCACHE_ENOENT;
 		if (facts->result == 0)
 			shm_read_bytes(
-			    sink->buffer, entry.value, entry.value_bytes);
+			    sink->buffer, facts->value, facts->value_bytes);
 	}
-	shm_fence_acquire(); /* U2 */
-	after = shm_arena_state(m->segment, number);
-	if (after.generation != before.generation ||
-	    (after.generation & INDEX_GENERATION) !=
-		(word >> INDEX_ADDRESS_BITS & INDEX_GENERATION) ||
-	    shm_load64(&m->slots[slot]) != word)
+	if (!unpinned_end(m, &u))
 		return GLANCE_AGAIN;
 	return same ? GLANCE_FOUND : GLANCE_OTHER;
 }
@@ -176,11 +156,26 @@ get_unpinned(
 		for (unsigned n = 0; n < INDEX_WINDOW && g == GLANCE_OTHER; n++)
 			g = glance(call, key, index_slot(key, n), sink, &facts);
 		if (g != GLANCE_AGAIN)
-			return tell(&facts, sink) == SHMCACHE_ENOENT
-				   ? call_miss(call)
-				   : facts.result;
+			return sink_tell(sink, &facts);
 	}
 	return SHMCACHE_EBUSY;
+}
+
+int
+read_key(
+    const struct call *call, const struct key *key, const struct sink *sink)
+{
+	uint64_t began_ns;
+	int error;
+
+	if (__builtin_expect(call->peer == NULL, 0))
+		return get_unpinned(call, key, sink);
+	if (__builtin_expect(!latency_is_due(call), 1))
+		return get_pinned(call, key, sink);
+	began_ns = latency_begin();
+	error = get_pinned(call, key, sink);
+	latency_end(call, SHMCACHE_LATENCY_GET, began_ns, key);
+	return error;
 }
 
 static int
@@ -189,16 +184,14 @@ get(struct shmcache *cache, const void *key_data, size_t key_bytes,
 {
 	struct call call;
 	struct key key;
-	int error = sink->buffer == NULL && sink->buffer_bytes > 0
+	int error = !sink_is_valid(sink)
 			? -EINVAL
 			: index_enter(cache, CALL_READS, key_data, key_bytes,
 			      &call, &key);
 
 	if (error != 0)
 		return error;
-	error = __builtin_expect(call.peer != NULL, 1)
-		    ? get_pinned(&call, &key, sink)
-		    : get_unpinned(&call, &key, sink);
+	error = read_key(&call, &key, sink);
 	call_leave();
 	return error;
 }
@@ -208,8 +201,24 @@ shmcache_get(struct shmcache *cache, const void *key, size_t key_bytes,
     void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
     uint32_t *client_flags_out)
 {
-	struct sink sink = { buffer, buffer_bytes, value_bytes_out,
-		client_flags_out, false };
+	struct sink sink = { .buffer = buffer,
+		.buffer_bytes = buffer_bytes,
+		.value_bytes_out = value_bytes_out,
+		.client_flags_out = client_flags_out };
+
+	return error_return(get(cache, key, key_bytes, &sink));
+}
+
+int
+shmcache_gets(struct shmcache *cache, const void *key, size_t key_bytes,
+    void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
+    uint32_t *client_flags_out, uint64_t *version_out)
+{
+	struct sink sink = { .buffer = buffer,
+		.buffer_bytes = buffer_bytes,
+		.value_bytes_out = value_bytes_out,
+		.client_flags_out = client_flags_out,
+		.version_out = version_out };
 
 	return error_return(get(cache, key, key_bytes, &sink));
 }
@@ -219,8 +228,11 @@ shmcache_peek(struct shmcache *cache, const void *key, size_t key_bytes,
     void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
     uint32_t *client_flags_out)
 {
-	struct sink sink = { buffer, buffer_bytes, value_bytes_out,
-		client_flags_out, true };
+	struct sink sink = { .buffer = buffer,
+		.buffer_bytes = buffer_bytes,
+		.value_bytes_out = value_bytes_out,
+		.client_flags_out = client_flags_out,
+		.peek = true };
 
 	return error_return(get(cache, key, key_bytes, &sink));
 }
@@ -228,22 +240,23 @@ shmcache_peek(struct shmcache *cache, const void *key, size_t key_bytes,
 /* Guess of a value's size: most fit, so that most need one look-up. */
 #define FIRST_GUESS_BYTES 1024u
 
-int
-shmcache_get_alloc(struct shmcache *cache, const void *key, size_t key_bytes,
+/* A copy of the value, and one byte more that is 0. */
+static int
+get_alloc(struct shmcache *cache, const void *key, size_t key_bytes,
     void **value_out, size_t *value_bytes_out, uint32_t *client_flags_out)
 {
 	size_t value_bytes = 0, room = FIRST_GUESS_BYTES;
-	int error;
 
-	if (value_out == NULL)
-		return error_return(-EINVAL);
 	for (;;) {
 		uint8_t *buffer = malloc(room + 1);
-		struct sink sink = { buffer, room, &value_bytes,
-			client_flags_out, false };
+		struct sink sink = { .buffer = buffer,
+			.buffer_bytes = room,
+			.value_bytes_out = &value_bytes,
+			.client_flags_out = client_flags_out };
+		int error;
 
 		if (buffer == NULL)
-			return error_return(-ENOMEM);
+			return -ENOMEM;
 		error = get(cache, key, key_bytes, &sink);
 		if (error == 0) {
 			buffer[value_bytes] = 0;
@@ -254,65 +267,93 @@ shmcache_get_alloc(struct shmcache *cache, const void *key, size_t key_bytes,
 		}
 		free(buffer);
 		if (error != SHMCACHE_EBUFFER)
-			return error_return(error);
+			return error;
 		room = value_bytes; /* it may have grown once more by then */
 	}
+}
+
+int
+shmcache_get_alloc(struct shmcache *cache, const void *key, size_t key_bytes,
+    void **value_out, size_t *value_bytes_out, uint32_t *client_flags_out)
+{
+	return error_return(value_out == NULL
+				? -EINVAL
+				: get_alloc(cache, key, key_bytes, value_out,
+				      value_bytes_out, client_flags_out));
 }
 
 /* In place of a pin: the item owns a copy. */
 #define ITEM_COPIED 0u
 
-/* Where so much is pinned that writers would run out of extents. */
+/* Where so much is pinned that writers would run out of extents; and of a
+   counter, which changes in place. */
 static int
-copy_item(const struct call *call, const struct key *key,
+copy_item(const struct call *call, const struct entry *entry,
     struct shmcache_item *item_out)
 {
-	struct found found;
+	const struct sink sink = { .buffer = NULL };
+	struct facts facts;
 	void *copy;
 
-	if (!find_valid(call, key, SHM_PIN_ENTRY, &found)) {
-		note_read(call, NULL);
-		return call_miss(call);
-	}
-	copy = malloc((size_t)found.entry.value_bytes + 1);
-	if (copy != NULL) {
-		note_read(call, &found);
-		memcpy(copy, found.entry.value, found.entry.value_bytes);
-		*item_out = (struct shmcache_item){ .value = copy,
-			.value_bytes = found.entry.value_bytes,
-			.client_flags = entry_client_flags(&found.entry),
-			.pin = ITEM_COPIED,
-			.owner = copy };
-	}
-	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	return copy != NULL ? 0 : -ENOMEM;
+	sink_learn(call->m, entry, &sink, &facts);
+	copy = malloc((size_t)facts.value_bytes + 1);
+	if (copy == NULL)
+		return -ENOMEM;
+	memcpy(copy, facts.value, facts.value_bytes);
+	*item_out = (struct shmcache_item){ .value = copy,
+		.value_bytes = facts.value_bytes,
+		.client_flags = facts.client_flags,
+		.pin = ITEM_COPIED,
+		.owner = copy };
+	return 0;
 }
 
 static int
 pin_item(const struct call *call, const struct key *key,
     struct shmcache_item *item_out)
 {
+	bool scarce = shm_pin_scarce(call->peer);
+	int error = 0, pin = scarce ? SHM_PIN_ENTRY : shm_peer_hold(call->peer);
 	struct found found;
-	int pin;
 
-	if (shm_pin_scarce(call->peer))
-		return copy_item(call, key, item_out);
-	pin = shm_peer_hold(call->peer);
 	if (pin < 0)
 		return pin;
 	if (!find_valid(call, key, (unsigned)pin, &found)) {
 		note_read(call, NULL);
-		(void)shm_peer_unhold(call->peer, (uint32_t)pin);
-		return call_miss(call);
+		error = SHMCACHE_ENOENT;
+	} else if (scarce || entry_is_counter(&found.entry)) {
+		note_read(call, &found);
+		error = copy_item(call, &found.entry, item_out);
+		shm_pin_clear(call->peer, (unsigned)pin);
+	} else {
+		note_read(call, &found);
+		*item_out = (struct shmcache_item){ .value = found.entry.value,
+			.value_bytes = found.entry.value_bytes,
+			.client_flags = entry_client_flags(&found.entry),
+			.pin = (uint32_t)pin,
+			.owner = call->peer,
+			.owner_id = call->m->segment->id };
+		return 0;
 	}
-	note_read(call, &found);
-	*item_out = (struct shmcache_item){ .value = found.entry.value,
-		.value_bytes = found.entry.value_bytes,
-		.client_flags = entry_client_flags(&found.entry),
-		.pin = (uint32_t)pin,
-		.owner = call->peer,
-		.owner_id = call->m->segment->id };
-	return 0;
+	if (!scarce)
+		(void)shm_peer_unhold(call->peer, (uint32_t)pin);
+	return error;
+}
+
+/* For who has no peer, and so no pins. */
+static int
+alloc_item(struct shmcache *cache, const void *key, size_t key_bytes,
+    struct shmcache_item *item_out)
+{
+	struct shmcache_item item = { .pin = ITEM_COPIED };
+	int error = get_alloc(cache, key, key_bytes, &item.owner,
+	    &item.value_bytes, &item.client_flags);
+
+	if (error == 0) {
+		item.value = item.owner;
+		*item_out = item;
+	}
+	return error;
 }
 
 int
@@ -321,24 +362,25 @@ shmcache_get_pinned(struct shmcache *cache, const void *key_data,
 {
 	struct call call;
 	struct key key;
+	bool pinned;
 	int error = item_out == NULL ? -EINVAL
 				     : index_enter(cache, CALL_READS, key_data,
 					   key_bytes, &call, &key);
 
 	if (error != 0)
 		return error_return(error);
-	error = call.peer == NULL ? SHMCACHE_EPEERS
-				  : pin_item(&call, &key, item_out);
+	pinned = call.peer != NULL;
+	if (pinned)
+		error = pin_item(&call, &key, item_out);
 	call_leave();
+	if (!pinned)
+		error = alloc_item(cache, key_data, key_bytes, item_out);
 	return error_return(error);
 }
 
 int
 shmcache_unpin(struct shmcache *cache, struct shmcache_item *item)
 {
-	struct call call;
-	struct shm_peer *peer;
-	bool last = false;
 	int error;
 
 	if (item != NULL && item->owner != NULL && item->pin == ITEM_COPIED) {
@@ -352,19 +394,12 @@ shmcache_unpin(struct shmcache *cache, struct shmcache_item *item)
 	if (item == NULL || item->owner == NULL ||
 	    item->pin < SHM_PIN_HANDLES || item->pin >= SHM_PIN_END)
 		return error_return(-EINVAL);
-	error = call_enter(cache, CALL_LOOKS, &call);
-	if (error != 0)
-		return error_return(error);
-	peer = item->owner;
-	if (item->owner_id != call.m->segment->id) {
-		error = SHMCACHE_ESTALE;
-	} else {
-		last = shm_peer_unhold(peer, item->pin);
+	if (!call_begin())
+		return error_return(SHMCACHE_EDEADLK);
+	error = cache_unhold(cache, item->owner_id, item->owner, item->pin);
+	if (error == 0)
 		item->owner = NULL;
-	}
-	if (last)
-		cache_release_peer(peer);
-	call_leave();
+	call_end();
 	return error_return(error);
 }
 
@@ -379,40 +414,13 @@ shmcache_exists(struct shmcache *cache, const void *key, size_t key_bytes)
 	return error == SHMCACHE_ENOENT ? 0 : error_return(error);
 }
 
-static int
-read_ttl(const struct call *call, const struct key *key, int64_t *ttl_ms_out)
-{
-	struct found found;
-	uint64_t expires_ms, now_ms;
-
-	if (call->peer == NULL)
-		return SHMCACHE_EPEERS;
-	if (!find_valid(call, key, SHM_PIN_ENTRY, &found))
-		return call_miss(call);
-	expires_ms = shm_load64(&found.entry.shared->expiry) >> 1;
-	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	now_ms = mapping_now_ms(call->m);
-	if (expires_ms == 0)
-		*ttl_ms_out = SHMCACHE_TTL_NONE;
-	else
-		*ttl_ms_out =
-		    expires_ms > now_ms ? (int64_t)(expires_ms - now_ms) : 0;
-	return 0;
-}
-
 int
-shmcache_ttl(struct shmcache *cache, const void *key_data, size_t key_bytes,
+shmcache_ttl(struct shmcache *cache, const void *key, size_t key_bytes,
     int64_t *ttl_ms_out)
 {
-	struct call call;
-	struct key key;
-	int error = ttl_ms_out == NULL ? -EINVAL
-				       : index_enter(cache, CALL_READS,
-					     key_data, key_bytes, &call, &key);
+	struct sink sink = { .ttl_ms_out = ttl_ms_out, .peek = true };
+	int error =
+	    ttl_ms_out == NULL ? -EINVAL : get(cache, key, key_bytes, &sink);
 
-	if (error != 0)
-		return error_return(error);
-	error = read_ttl(&call, &key, ttl_ms_out);
-	call_leave();
-	return error_return(error);
+	return error_return(error == SHMCACHE_EBUFFER ? 0 : error);
 }

@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* api_write.c - public calls that change entries */
+/*
+ * api_write.c - set, delete, touch, flush; and what all calls that store share
+ *
+ * A touch changes the expiry word in place; where that is frozen (entry.h) it
+ * writes the entry anew (update.h).
+ */
 #include "libshmcache/error.h"
 #include "libshmcache/evict.h"
 #include "libshmcache/expire.h"
 #include "libshmcache/index.h"
+#include "libshmcache/latency.h"
+#include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
+#include "libshmcache/update.h"
+#include "libshmcache/write.h"
 #include "shm/error.h"
 #include "shm/pin.h"
 
 #include <errno.h>
+#include <time.h>
 
 /* No time to live is longer: 2^62 ms. */
 #define EXPIRY_MAX_MS (1ull << 62)
 
-static int
-to_expiry(const struct mapping *m, int64_t ttl_ms, uint64_t *expires_ms_out)
+int
+write_expiry(const struct mapping *m, int64_t ttl_ms, uint64_t *expires_ms_out)
 {
 	if (ttl_ms == 0)
 		ttl_ms = m->default_ttl_ms;
@@ -32,9 +42,8 @@ to_expiry(const struct mapping *m, int64_t ttl_ms, uint64_t *expires_ms_out)
 	return 0;
 }
 
-/* Gives the target back, and does what its writer owes the others. */
-static void
-finish_write(const struct call *call, const struct shm_place *place)
+void
+write_finish(const struct call *call, const struct shm_place *place)
 {
 	shm_pin_clear(call->peer, SHM_PIN_TARGET);
 	if (place->installed)
@@ -46,29 +55,70 @@ store(const struct call *call, const struct key *key,
     const struct entry_content *content)
 {
 	struct shm_place place;
-	bool replaced;
+	enum index_put put;
 	int error = evict_reserve(call, entry_bytes(content), &place);
 
 	if (error != 0)
 		return error;
 	entry_write(call->m, &place, content);
-	replaced = index_put(call, key, index_word(key, &place));
+	put = index_put(call, key, index_word(key, &place), false);
 	stats_count(call->peer, COUNT_sets);
-	stats_count(call->peer, replaced ? COUNT_replaces : COUNT_inserts);
+	stats_count(
+	    call->peer, put == PUT_REPLACED ? COUNT_replaces : COUNT_inserts);
 	stats_add(call->peer, COUNT_written_bytes, place.bytes);
-	finish_write(call, &place);
+	write_finish(call, &place);
 	return 0;
 }
 
-static int
-check_size(const struct mapping *m, size_t key_bytes, size_t value_bytes)
+int
+write_check_size(
+    const struct mapping *m, uint64_t key_bytes, uint64_t value_bytes)
 {
 	if (value_bytes <= m->max_entry_bytes &&
 	    key_bytes + value_bytes <= m->max_entry_bytes)
 		return 0;
 	return shm_error_note(SHMCACHE_ETOOBIG,
-	    "key and value have %zu bytes; the cache allows %llu",
-	    key_bytes + value_bytes, (unsigned long long)m->max_entry_bytes);
+	    "key and value have %llu bytes; the cache allows %llu",
+	    (unsigned long long)(key_bytes + value_bytes),
+	    (unsigned long long)m->max_entry_bytes);
+}
+
+static int
+set(const struct call *call, const struct key *key, const void *value,
+    size_t value_bytes, int64_t ttl_ms, uint32_t client_flags)
+{
+	struct entry_content content = { .key = key->data,
+		.value = value,
+		.key_bytes = key->bytes,
+		.value_bytes = (uint32_t)value_bytes,
+		.client_flags = client_flags,
+		.seq = shm_load64_acquire(&call->m->shared->seq) };
+	int error = value == NULL && value_bytes > 0
+			? -EINVAL
+			: write_check_size(call->m, key->bytes, value_bytes);
+
+	if (error == 0)
+		error = write_expiry(call->m, ttl_ms, &content.expires_ms);
+	if (error == 0)
+		error = store(call, key, &content);
+	if (error != 0)
+		stats_count(call->peer, COUNT_set_failures);
+	return error;
+}
+
+int
+write_set(const struct call *call, const struct key *key, const void *value,
+    size_t value_bytes, int64_t ttl_ms, uint32_t client_flags)
+{
+	uint64_t began_ns;
+	int error;
+
+	if (__builtin_expect(!latency_is_due(call), 1))
+		return set(call, key, value, value_bytes, ttl_ms, client_flags);
+	began_ns = latency_begin();
+	error = set(call, key, value, value_bytes, ttl_ms, client_flags);
+	latency_end(call, SHMCACHE_LATENCY_SET, began_ns, NULL);
+	return error;
 }
 
 int
@@ -76,28 +126,15 @@ shmcache_set(struct shmcache *cache, const void *key_data, size_t key_bytes,
     const void *value, size_t value_bytes, int64_t ttl_ms,
     uint32_t client_flags)
 {
-	struct entry_content content = { .key = key_data,
-		.value = value,
-		.key_bytes = (uint32_t)key_bytes,
-		.value_bytes = (uint32_t)value_bytes,
-		.client_flags = client_flags };
 	struct call call;
 	struct key key;
-	int error = value == NULL && value_bytes > 0
-			? -EINVAL
-			: index_enter(cache, CALL_WRITES, key_data, key_bytes,
-			      &call, &key);
+	int error =
+	    index_enter(cache, CALL_WRITES, key_data, key_bytes, &call, &key);
 
 	if (error != 0)
 		return error_return(error);
-	content.seq = shm_load64_acquire(&call.m->shared->seq);
-	error = check_size(call.m, key_bytes, value_bytes);
-	if (error == 0)
-		error = to_expiry(call.m, ttl_ms, &content.expires_ms);
-	if (error == 0)
-		error = store(&call, &key, &content);
-	if (error != 0)
-		stats_count(call.peer, COUNT_set_failures);
+	error =
+	    write_set(&call, &key, value, value_bytes, ttl_ms, client_flags);
 	call_leave();
 	return error_return(error);
 }
@@ -119,6 +156,16 @@ unlink_key(const struct call *call, const struct key *key)
 }
 
 int
+write_delete(const struct call *call, const struct key *key)
+{
+	int error = unlink_key(call, key);
+
+	stats_count(
+	    call->peer, error == 0 ? COUNT_deletes : COUNT_delete_misses);
+	return error;
+}
+
+int
 shmcache_delete(struct shmcache *cache, const void *key_data, size_t key_bytes)
 {
 	struct call call;
@@ -128,17 +175,16 @@ shmcache_delete(struct shmcache *cache, const void *key_data, size_t key_bytes)
 
 	if (error != 0)
 		return error_return(error);
-	error = unlink_key(&call, &key);
-	stats_count(
-	    call.peer, error == 0 ? COUNT_deletes : COUNT_delete_misses);
+	error = write_delete(&call, &key);
 	call_leave();
 	return error_return(error);
 }
 
-enum touched {
-	TOUCHED,
-	TOUCH_MISSED,
-	TOUCH_FROZEN /* somebody carries the entry on: go by replacing */
+/* A touch, and where the value goes that it also gets. */
+struct touch {
+	uint64_t expires_ms;
+	const struct sink *sink; /* NULL: nowhere */
+	struct facts facts;
 };
 
 static void
@@ -153,118 +199,100 @@ note_expiry(
 		    expires_ms);
 }
 
-/* In place, as long as nobody has frozen the entry. */
-static enum touched
-touch_in_place(const struct call *call, const struct key *key,
-    uint64_t expires_ms, uint32_t *bytes_out)
+/* Is there room for the value?  Before anything is touched. */
+static int
+learn_touched(
+    const struct mapping *m, const struct entry *entry, struct touch *touch)
 {
-	enum touched result = TOUCH_FROZEN;
-	struct found found;
+	touch->facts.result = 0;
+	if (touch->sink != NULL)
+		sink_learn(m, entry, touch->sink, &touch->facts);
+	return touch->facts.result;
+}
 
-	if (!index_find(call, key, SHM_PIN_ENTRY, &found))
-		return TOUCH_MISSED;
-	for (;;) {
-		uint64_t *word = &found.entry.shared->expiry;
+/* By replacing: update.h. */
+static int
+make_touched(const struct update *update, const struct entry *old,
+    struct entry_content *content)
+{
+	struct touch *touch = update->context;
+	int error;
+
+	if (old == NULL)
+		return SHMCACHE_ENOENT;
+	error = learn_touched(update->call->m, old, touch);
+	if (error == 0 && touch->sink != NULL)
+		sink_copy(touch->sink, &touch->facts);
+	content->expires_ms = touch->expires_ms;
+	return error;
+}
+
+/* Not an error: somebody carries the entry on, so go by replacing. */
+#define TOUCH_FROZEN 1
+
+/* The found entry is pinned. */
+static int
+touch_found(
+    const struct call *call, const struct found *found, struct touch *touch)
+{
+	uint64_t *word = &found->entry.shared->expiry;
+	int error = learn_touched(call->m, &found->entry, touch);
+
+	while (error == 0) {
 		uint64_t old = shm_load64(word);
 
-		if (expire_found(call, &found, COUNT_expired_on_read)) {
-			result = TOUCH_MISSED;
-			break;
-		}
+		if (expire_found(call, found, COUNT_expired_on_read))
+			return SHMCACHE_ENOENT;
 		if ((old & ENTRY_FROZEN) != 0)
-			break;
+			return TOUCH_FROZEN;
 		/* Before, lest a kill in between hides it from sweeps; and
 		   after, lest a sweep in between does. */
-		note_expiry(call, &found.entry, expires_ms);
-		if (shm_cas64(word, old, expires_ms << 1)) {
-			note_expiry(call, &found.entry, expires_ms);
-			result = TOUCHED;
+		note_expiry(call, &found->entry, touch->expires_ms);
+		if (shm_cas64(word, old, touch->expires_ms << 1)) {
+			note_expiry(call, &found->entry, touch->expires_ms);
 			break;
 		}
 	}
-	*bytes_out = found.entry.bytes;
-	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	return result;
+	return error;
 }
 
-/*
- * Writes the found entry anew with another expiry, to a place reserved for
- * `place->bytes`.  False: it needs other room, or has changed; nothing is left.
- */
-static bool
-replace_expiry(const struct call *call, const struct key *key,
-    const struct found *found, const struct shm_place *place,
-    uint64_t expires_ms)
-{
-	struct entry_content content;
-
-	entry_carry(call->m, &found->entry, &content);
-	content.expires_ms = expires_ms;
-	if (entry_bytes(&content) != place->bytes)
-		return false;
-	entry_write(call->m, place, &content);
-	if (index_swap(call, found, index_word(key, place)))
-		return true;
-	shm_arena_account(call->m->segment, place->extent, place->generation,
-	    -(int64_t)place->bytes);
-	return false;
-}
-
-/* The entry is not pinned while room is made for its successor. */
+/* In place, as long as nobody has frozen the entry. */
 static int
-touch_by_replacing(const struct call *call, const struct key *key,
-    uint64_t expires_ms, uint32_t bytes)
+touch_in_place(
+    const struct call *call, const struct key *key, struct touch *touch)
 {
-	for (;;) {
-		struct shm_place place;
-		struct entry_content content;
-		struct found found;
-		int error = evict_reserve(call, bytes, &place);
-		bool done = false;
+	struct found found;
+	int error;
 
-		if (error != 0)
-			return error;
-		if (!index_find(call, key, SHM_PIN_ENTRY, &found)) {
-			error = SHMCACHE_ENOENT;
-		} else {
-			if (expire_found(call, &found, COUNT_expired_on_read))
-				error = SHMCACHE_ENOENT;
-			else
-				done = replace_expiry(
-				    call, key, &found, &place, expires_ms);
-			entry_carry(call->m, &found.entry, &content);
-			bytes = entry_bytes(&content);
-			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-		}
-		finish_write(call, &place);
-		if (done || error != 0)
-			return error;
-	}
-}
-
-static int
-touch(const struct call *call, const struct key *key, int64_t ttl_ms)
-{
-	uint64_t expires_ms;
-	uint32_t bytes;
-	int error = to_expiry(call->m, ttl_ms, &expires_ms);
-
-	if (error != 0)
-		return error;
-	switch (touch_in_place(call, key, expires_ms, &bytes)) {
-	case TOUCHED:
-		return 0;
-	case TOUCH_FROZEN:
-		return touch_by_replacing(call, key, expires_ms, bytes);
-	default:
+	if (!index_find(call, key, SHM_PIN_ENTRY, &found))
 		return SHMCACHE_ENOENT;
+	error = touch_found(call, &found, touch);
+	if (error == 0 && touch->sink != NULL) {
+		sink_copy(touch->sink, &touch->facts);
+		entry_mark(&found.entry);
 	}
+	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+	return error;
+}
+
+static int
+touch(const struct call *call, const struct key *key, struct touch *touch)
+{
+	int error = touch_in_place(call, key, touch);
+
+	if (error == TOUCH_FROZEN)
+		error = update_entry(call, key, make_touched, touch);
+	if (error != SHMCACHE_EBUFFER)
+		stats_count(call->peer,
+		    error == 0 ? COUNT_touches : COUNT_touch_misses);
+	return error;
 }
 
 int
 shmcache_touch(struct shmcache *cache, const void *key_data, size_t key_bytes,
     int64_t ttl_ms)
 {
+	struct touch t = { .sink = NULL };
 	struct call call;
 	struct key key;
 	int error =
@@ -272,10 +300,58 @@ shmcache_touch(struct shmcache *cache, const void *key_data, size_t key_bytes,
 
 	if (error != 0)
 		return error_return(error);
-	error = touch(&call, &key, ttl_ms);
-	stats_count(call.peer, error == 0 ? COUNT_touches : COUNT_touch_misses);
+	error = write_expiry(call.m, ttl_ms, &t.expires_ms);
+	if (error == 0)
+		error = touch(&call, &key, &t);
 	call_leave();
 	return error_return(error);
+}
+
+int
+shmcache_get_and_touch(struct shmcache *cache, const void *key_data,
+    size_t key_bytes, int64_t ttl_ms, void *buffer, size_t buffer_bytes,
+    size_t *value_bytes_out, uint32_t *client_flags_out)
+{
+	const struct sink sink = { .buffer = buffer,
+		.buffer_bytes = buffer_bytes,
+		.value_bytes_out = value_bytes_out,
+		.client_flags_out = client_flags_out };
+	struct touch t = { .sink = &sink };
+	struct call call;
+	struct key key;
+	int error = !sink_is_valid(&sink)
+			? -EINVAL
+			: index_enter(cache, CALL_WRITES, key_data, key_bytes,
+			      &call, &key);
+
+	if (error != 0)
+		return error_return(error);
+	error = write_expiry(call.m, ttl_ms, &t.expires_ms);
+	if (error == 0)
+		error = touch(&call, &key, &t);
+	if (error == 0 || error == SHMCACHE_ENOENT)
+		stats_count(
+		    call.peer, error == 0 ? COUNT_get_hits : COUNT_get_misses);
+	call_leave();
+	if (error == 0 || error == SHMCACHE_EBUFFER)
+		error = sink_tell(&sink, &t.facts);
+	return error_return(error);
+}
+
+int
+shmcache_expire_at(struct shmcache *cache, const void *key_data,
+    size_t key_bytes, int64_t unix_ms)
+{
+	struct timespec wall;
+	int64_t now_ms;
+
+	if (unix_ms < 0)
+		return error_return(-EINVAL);
+	(void)clock_gettime(CLOCK_REALTIME, &wall);
+	now_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
+	return unix_ms <= now_ms ? shmcache_delete(cache, key_data, key_bytes)
+				 : shmcache_touch(cache, key_data, key_bytes,
+				       unix_ms - now_ms);
 }
 
 int

@@ -21,7 +21,8 @@
 /* A process that found every slot taken asks again after so long. */
 #define PEER_RETRY_MS 100
 
-/* A child that could not attach tries again after so long. */
+/* A handle that could not attach (a forked child's, or one whose cache was
+   removed) tries again after so long. */
 #define ATTACH_RETRY_MS 10
 
 /* A peer of this thread, for one segment. */
@@ -72,15 +73,27 @@ static uint32_t *not_forked;
 
 enum { FORKED = 0, NOT_FORKED = 1, RECOVERING = 2 };
 
-static struct shmcache *
-find_handle(uint64_t segment_id)
+/* The handle's mapping of this attachment, be it that of a removed cache. */
+static struct mapping *
+mapping_of(const struct shmcache *cache, uint64_t attachment_id)
 {
-	struct shmcache *c = handles;
+	struct mapping *m = cache->mapping;
 
-	while (c != NULL &&
-	       (c->mapping == NULL || c->mapping->segment->id != segment_id))
-		c = c->next;
-	return c;
+	if (m != NULL && m->segment->id == attachment_id)
+		return m;
+	for (m = cache->left; m != NULL; m = m->next_left)
+		if (m->segment->id == attachment_id)
+			return m;
+	return NULL;
+}
+
+static bool
+is_attached(uint64_t attachment_id)
+{
+	for (const struct shmcache *c = handles; c != NULL; c = c->next)
+		if (mapping_of(c, attachment_id) != NULL)
+			return true;
+	return false;
 }
 
 static void
@@ -103,7 +116,7 @@ release_thread(void *peers)
 		int cancel_state = take_lock();
 
 		for (struct thread_peer *tp = peers; tp != NULL; tp = tp->next)
-			if (find_handle(tp->segment_id) != NULL)
+			if (is_attached(tp->segment_id))
 				shm_peer_release(tp->peer);
 		drop_lock(cancel_state);
 	}
@@ -127,28 +140,46 @@ parent_forked(void)
 	urcu_bp_after_fork_parent();
 }
 
-/* Frees what came of a handle's mapping over fork(), and attaches anew. */
+/* Frees what came of a mapping over fork(). */
+static void
+forget(struct mapping *m)
+{
+	struct shm_peer *peer = m->segment->peers;
+
+	while (peer != NULL) {
+		struct shm_peer *next = peer->next;
+
+		free(peer);
+		peer = next;
+	}
+	mapping_forget(m);
+}
+
+/* Attaches anew; the handle has no mapping.  Under the lock. */
 static void
 reopen(struct shmcache *cache)
 {
-	struct mapping *m = cache->mapping;
+	struct mapping *m = NULL;
 
-	if (m != NULL) {
-		struct shm_peer *peer = m->segment->peers;
-
-		while (peer != NULL) {
-			struct shm_peer *next = peer->next;
-
-			free(peer);
-			peer = next;
-		}
-		mapping_forget(m);
-		m = NULL;
-	}
-	cache->error = mapping_open(cache->path, cache->any_owner, &m);
+	cache->error = mapping_open(cache->path, &cache->access, &m);
 	if (cache->error == SHMCACHE_ENOCACHE)
 		cache->error = SHMCACHE_EREMOVED;
 	rcu_assign_pointer(cache->mapping, m);
+}
+
+/* In the child: its handle's mappings are the parent's. */
+static void
+reopen_forked(struct shmcache *cache)
+{
+	if (cache->mapping != NULL)
+		forget(cache->mapping);
+	while (cache->left != NULL) {
+		struct mapping *m = cache->left;
+
+		cache->left = m->next_left;
+		forget(m);
+	}
+	reopen(cache);
 }
 
 /* In the child, alone: its peers and mappings are the parent's. */
@@ -159,7 +190,7 @@ start_anew(void)
 	(void)pthread_setspecific(thread_key, NULL);
 	thread = (struct thread){ .inside = thread.inside };
 	for (struct shmcache *c = handles; c != NULL; c = c->next)
-		reopen(c);
+		reopen_forked(c);
 	shm_store32(not_forked, NOT_FORKED);
 }
 
@@ -254,7 +285,7 @@ prune_peers(void)
 	while (*at != NULL) {
 		struct thread_peer *tp = *at;
 
-		if (find_handle(tp->segment_id) != NULL) {
+		if (is_attached(tp->segment_id)) {
 			at = &tp->next;
 		} else {
 			*at = tp->next;
@@ -325,34 +356,89 @@ enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 	if (m == NULL)
 		return cache->error;
 	call->peer = NULL;
-	if (needs == CALL_WRITES && shm_segment_retired(m->segment))
+	if (__builtin_expect(mapping_removed(m), 0))
 		return SHMCACHE_EREMOVED;
+	if (__builtin_expect(m->segment->read_only, 0))
+		return needs == CALL_WRITES ? SHMCACHE_EREADONLY : 0;
 	if (needs == CALL_LOOKS)
 		return 0;
 	if (__builtin_expect(thread.segment_id != m->segment->id, 0))
 		error = find_peer(m);
 	if (error == 0)
 		call->peer = thread.peer;
-	return error == SHMCACHE_EPEERS && needs == CALL_READS ? 0 : error;
+	return error == SHMCACHE_EPEERS && needs != CALL_WRITES ? 0 : error;
+}
+
+/* Detaches from a mapping that the handle has left.  Under the lock. */
+static void
+close_left(struct shmcache *cache, struct mapping *m)
+{
+	struct mapping **at = &cache->left;
+
+	while (*at != m)
+		at = &(*at)->next_left;
+	*at = m->next_left;
+	while (m->segment->peers != NULL)
+		shm_peer_release(m->segment->peers);
+	mapping_close(m);
+}
+
+/* The same once no call is in it and no item is pinned in it. */
+static void
+close_unused(struct shmcache *cache, struct mapping *m)
+{
+	if (m->drained && !shm_peer_holds(m->segment))
+		close_left(cache, m);
+}
+
+/* Takes the mapping of a removed cache from the handle; returns it, or NULL. */
+static struct mapping *
+leave_removed(struct shmcache *cache)
+{
+	struct mapping *m = cache->mapping;
+
+	if (m == NULL || !mapping_removed(m))
+		return NULL;
+	cache->error = SHMCACHE_EREMOVED;
+	cache->retry_at_ms = 0;
+	rcu_assign_pointer(cache->mapping, NULL);
+	m->next_left = cache->left;
+	cache->left = m;
+	return m;
 }
 
 /*
- * A child that could not attach when it was born (no descriptor, no process
- * slot was left) tries again, now and then.  True if it was worth it.
+ * Leaves a cache that was removed, and attaches (now and then) where there is no
+ * mapping: a child that could not when it was born, a cache that is there again.
+ * True if there is a mapping.  Not within a read section.
  */
 static bool
 revive(struct shmcache *cache)
 {
-	int cancel_state = take_lock();
-	uint64_t now_ms = shm_clock_ms();
+	struct mapping *left;
+	bool attached;
+	int cancel_state;
 
-	if (cache->mapping == NULL && cache->error != SHMCACHE_EREMOVED &&
-	    now_ms >= cache->retry_at_ms) {
-		cache->retry_at_ms = now_ms + ATTACH_RETRY_MS;
+	if (rcu_dereference(cache->mapping) == NULL &&
+	    shm_clock_ms() < shm_load64(&cache->retry_at_ms))
+		return false;
+	cancel_state = take_lock();
+	left = leave_removed(cache);
+	if (cache->mapping == NULL && shm_clock_ms() >= cache->retry_at_ms) {
+		shm_store64(
+		    &cache->retry_at_ms, shm_clock_ms() + ATTACH_RETRY_MS);
 		reopen(cache);
 	}
+	attached = cache->mapping != NULL;
 	drop_lock(cancel_state);
-	return cache->mapping != NULL;
+	if (left != NULL) {
+		urcu_bp_synchronize_rcu();
+		cancel_state = take_lock();
+		left->drained = true;
+		close_unused(cache, left);
+		drop_lock(cancel_state);
+	}
+	return attached;
 }
 
 static int
@@ -378,8 +464,11 @@ call_enter(struct shmcache *cache, enum call_needs needs, struct call *call)
 		recover_fork();
 	error = enter(cache, needs, call);
 	if (__builtin_expect(error != 0, 0)) {
-		if (call->m == NULL && revive(cache))
+		if ((call->m == NULL || error == SHMCACHE_EREMOVED) &&
+		    revive(cache))
 			error = enter(cache, needs, call);
+		if (error == SHMCACHE_EREMOVED && needs == CALL_READS)
+			error = SHMCACHE_ENOENT;
 		if (error != 0)
 			call_end();
 	}
@@ -393,45 +482,111 @@ call_leave(void)
 	call_end();
 }
 
-int
-call_miss(const struct call *call)
+/* Of the mapping that the handle has now; it stays while we are in a section.
+   False if the item is of another. */
+static bool
+unhold_current(struct shmcache *cache, uint64_t attachment_id,
+    struct shm_peer *peer, uint32_t pin)
 {
-	return shm_segment_retired(call->m->segment) ? SHMCACHE_EREMOVED
-						     : SHMCACHE_ENOENT;
+	struct mapping *m;
+	bool is_current;
+
+	urcu_bp_read_lock();
+	m = rcu_dereference(cache->mapping);
+	is_current = m != NULL && m->segment->id == attachment_id;
+	if (is_current && shm_peer_unhold(peer, pin)) {
+		int cancel_state = take_lock();
+
+		shm_peer_release(peer);
+		drop_lock(cancel_state);
+	}
+	urcu_bp_read_unlock();
+	return is_current;
 }
 
-void
-cache_release_peer(struct shm_peer *peer)
+int
+cache_unhold(struct shmcache *cache, uint64_t attachment_id,
+    struct shm_peer *peer, uint32_t pin)
 {
-	int cancel_state = take_lock();
+	struct mapping *m;
+	int error, cancel_state;
 
-	shm_peer_release(peer);
+	if (shm_load32(not_forked) != NOT_FORKED)
+		recover_fork();
+	if (unhold_current(cache, attachment_id, peer, pin))
+		return 0;
+	cancel_state = take_lock();
+	m = mapping_of(cache, attachment_id);
+	error = m == NULL ? SHMCACHE_ESTALE : 0;
+	if (m != NULL) {
+		if (shm_peer_unhold(peer, pin))
+			shm_peer_release(peer);
+		if (m != cache->mapping)
+			close_unused(cache, m);
+	}
 	drop_lock(cancel_state);
+	return error;
+}
+
+static struct shmcache *
+new_handle(const char *path, const struct shmcache_options *options)
+{
+	size_t owners_bytes = options->owner_count * sizeof(uint32_t);
+	size_t path_bytes = strlen(path) + 1;
+	struct shmcache *cache = calloc(1, sizeof(*cache) + path_bytes);
+	uint32_t *owners = malloc(owners_bytes + 1);
+
+	if (cache == NULL || owners == NULL) {
+		free(cache);
+		free(owners);
+		return NULL;
+	}
+	if (owners_bytes > 0)
+		memcpy(owners, options->owners, owners_bytes);
+	memcpy(cache->path, path, path_bytes);
+	cache->access =
+	    (struct shm_access){ .any_owner = options->any_owner != 0,
+		    .read_only = options->read_only != 0,
+		    .owner_count = options->owner_count,
+		    .owners = owners };
+	return cache;
+}
+
+static void
+free_handle(struct shmcache *cache)
+{
+	union {
+		const uint32_t *constant;
+		void *memory;
+	} owners = { .constant = cache->access.owners };
+
+	free(owners.memory);
+	free(cache);
 }
 
 /* Attach to `path`, and put the handle on the list.  Under the lock. */
 static int
-attach(const char *path, bool any_owner, struct shmcache **cache_out)
+attach(const char *path, const struct shmcache_options *options,
+    struct shmcache **cache_out)
 {
-	size_t path_bytes = strlen(path) + 1;
-	struct shmcache *cache = calloc(1, sizeof(*cache) + path_bytes);
-	struct mapping *m;
+	struct shmcache *cache = new_handle(path, options);
+	struct mapping *m = NULL;
 	int error;
 
 	if (cache == NULL)
 		return -ENOMEM;
-	memcpy(cache->path, path, path_bytes);
-	cache->any_owner = any_owner;
-	error = mapping_open(path, any_owner, &m);
-	if (error == 0) {
-		rcu_assign_pointer(cache->mapping, m);
-		cache->next = handles;
-		handles = cache;
-	}
+	error = mapping_open(path, &cache->access, &m);
+	if (error == 0 && options->strict != 0)
+		error = mapping_compare(m, options);
 	if (error != 0) {
-		free(cache);
+		if (m != NULL)
+			mapping_close(m);
+		free_handle(cache);
 		return error;
 	}
+	rcu_assign_pointer(cache->mapping, m);
+	cache->next = handles;
+	handles = cache;
 	*cache_out = cache;
 	return 0;
 }
@@ -441,14 +596,13 @@ static int
 attach_or_create(const char *path, const struct shmcache_options *options,
     struct shmcache **cache_out)
 {
-	bool any_owner = options->any_owner != 0;
 	int error;
 
-	if (options->open_mode == SHMCACHE_ATTACH)
-		return attach(path, any_owner, cache_out);
+	if (options->open_mode == SHMCACHE_ATTACH || options->read_only != 0)
+		return attach(path, options, cache_out);
 	do {
 		if (options->open_mode != SHMCACHE_CREATE_EXCLUSIVE) {
-			error = attach(path, any_owner, cache_out);
+			error = attach(path, options, cache_out);
 			if (error != SHMCACHE_ENOCACHE)
 				return error;
 		}
@@ -459,7 +613,7 @@ attach_or_create(const char *path, const struct shmcache_options *options,
 			    path);
 		error = mapping_create(path, options);
 		if (error == 0)
-			error = attach(path, any_owner, cache_out);
+			error = attach(path, options, cache_out);
 	} while ((error == SHMCACHE_EEXIST || error == SHMCACHE_ENOCACHE) &&
 		 options->open_mode == SHMCACHE_OPEN_OR_CREATE);
 	return error;
@@ -517,6 +671,16 @@ check_options(const struct shmcache_options *o)
 		{ "process_slots", o->process_slots, SHM_PROCESSES_MAX },
 		{ "open_mode", o->open_mode, SHMCACHE_CREATE_EXCLUSIVE },
 		{ "any_owner", o->any_owner, 1 },
+		{ "read_only", o->read_only, 1 },
+		{ "strict", o->strict, 1 },
+		{ "max_items", o->max_items, 1ull << 34 },
+		{ "latency_sample",
+		    o->latency_sample == SHMCACHE_SAMPLE_OFF
+			? 0
+			: o->latency_sample,
+		    1u << 30 },
+		{ "owner_count", o->owner_count,
+		    o->owners != NULL ? 65536 : 0 },
 		{ "reserved", o->reserved, 0 },
 	};
 
@@ -542,6 +706,9 @@ check_options(const struct shmcache_options *o)
 	    o->max_entry_bytes > o->extent_bytes / 4 - 40)
 		return shm_error_note(-EINVAL,
 		    "max_entry_bytes does not fit a quarter of extent_bytes");
+	if (o->read_only != 0 && o->open_mode == SHMCACHE_CREATE_EXCLUSIVE)
+		return shm_error_note(
+		    -EINVAL, "read_only attaches, and does not create");
 	return 0;
 }
 
@@ -583,6 +750,17 @@ unlist(struct shmcache *cache)
 	*at = cache->next;
 }
 
+static bool
+has_items_pinned(const struct shmcache *cache)
+{
+	const struct mapping *m = cache->left;
+
+	while (m != NULL && !shm_peer_holds(m->segment))
+		m = m->next_left;
+	return m != NULL || (cache->mapping != NULL &&
+				shm_peer_holds(cache->mapping->segment));
+}
+
 /* Takes the handle off the list, unless an item is pinned through it. */
 static int
 withdraw(struct shmcache *cache)
@@ -590,7 +768,7 @@ withdraw(struct shmcache *cache)
 	int cancel_state = take_lock();
 	int error = 0;
 
-	if (cache->mapping != NULL && shm_peer_holds(cache->mapping->segment))
+	if (has_items_pinned(cache))
 		error = shm_error_note(
 		    SHMCACHE_EBUSY, "an item of the cache is still pinned");
 	else
@@ -599,22 +777,23 @@ withdraw(struct shmcache *cache)
 	return error;
 }
 
+/* Detaches from everything, once no call is in it. */
 static void
-free_handle(struct shmcache *cache)
+detach(struct shmcache *cache)
 {
 	struct mapping *m = cache->mapping;
+	int cancel_state;
 
 	rcu_assign_pointer(cache->mapping, NULL);
 	urcu_bp_synchronize_rcu();
+	cancel_state = take_lock();
 	if (m != NULL) {
-		int cancel_state = take_lock();
-
-		while (m->segment->peers != NULL)
-			shm_peer_release(m->segment->peers);
-		mapping_close(m);
-		drop_lock(cancel_state);
+		m->next_left = cache->left;
+		cache->left = m;
 	}
-	free(cache);
+	while (cache->left != NULL)
+		close_left(cache, cache->left);
+	drop_lock(cancel_state);
 }
 
 int
@@ -629,10 +808,26 @@ shmcache_close(struct shmcache *cache)
 	if (shm_load32(not_forked) != NOT_FORKED)
 		recover_fork();
 	error = withdraw(cache);
-	if (error == 0)
+	if (error == 0) {
+		detach(cache);
 		free_handle(cache);
+	}
 	call_end();
 	return error_return(error);
+}
+
+int
+shmcache_is_available(struct shmcache *cache)
+{
+	struct call call;
+	int error = call_enter(cache, CALL_LOOKS, &call);
+
+	if (error == SHMCACHE_EREMOVED)
+		return 0;
+	if (error != 0)
+		return error_return(error);
+	call_leave();
+	return 1;
 }
 
 int

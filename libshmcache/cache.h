@@ -11,8 +11,15 @@
  *   forked         a page that fork() wipes tells that this is a child in which
  *                  no fork handler ran; the handles are opened anew
  *   mapping        rcu_read_lock, rcu_dereference; held until leaving
+ *   removed        a cache that was removed is left, see below
  *   peer           cached for the thread's last segment; else looked up, else
  *                  claimed, under the lock
+ *
+ * Leaving a removed cache.  Whoever enters and sees it (its flush word is at its
+ * maximum) unpublishes the mapping, waits for a grace period of liburcu, and
+ * unmaps it, unless items are pinned in it: then the last unpin does.  From then
+ * on the handle has no mapping; reads miss, and now and then a call looks whether
+ * there is a cache of that name again.
  *
  * One lock of the process guards the list of handles, attaching, detaching, and
  * claiming and releasing of peers.  fork() takes it (after liburcu's own), so
@@ -31,7 +38,8 @@ struct shmcache {
 	struct mapping *mapping; /* RCU; NULL: `error` says why */
 	int error;
 	uint64_t retry_at_ms;
-	bool any_owner;
+	struct mapping *left; /* of removed caches, not unmapped yet */
+	struct shm_access access;
 	struct shmcache *next;
 	char path[];
 };
@@ -42,14 +50,16 @@ struct call {
 };
 
 enum call_needs {
-	CALL_READS,  /* a peer if there is one */
-	CALL_WRITES, /* a peer, and a cache that was not removed */
-	CALL_LOOKS   /* no peer, of a cache that was removed too */
+	CALL_READS,  /* a peer if there is one; a removed cache is a miss */
+	CALL_SCANS,  /* a peer if there is one */
+	CALL_WRITES, /* a peer */
+	CALL_LOOKS   /* no peer */
 };
 
 /*
  * Enter.  0: leave with call_leave().  Errors: SHMCACHE_EDEADLK, EPEERS,
- * EREMOVED, and what kept a forked child from attaching.
+ * EREADONLY, EREMOVED (ENOENT for who reads), and what kept a forked child from
+ * attaching.
  */
 int call_enter(
     struct shmcache *cache, enum call_needs needs, struct call *call);
@@ -59,10 +69,12 @@ void call_leave(void);
 bool call_begin(void);
 void call_end(void);
 
-/* Why a get that found nothing found nothing: SHMCACHE_ENOENT, or EREMOVED. */
-int call_miss(const struct call *call);
-
-/* Release a peer whose last item was given back after its thread's exit. */
-void cache_release_peer(struct shm_peer *peer);
+/*
+ * Give an item's pin back, whichever of the handle's mappings it is of; where it
+ * is the last one of a removed cache or of a thread that has ended, free what was
+ * kept for it.  Within call_begin().  Errors: SHMCACHE_ESTALE.
+ */
+int cache_unhold(struct shmcache *cache, uint64_t attachment_id,
+    struct shm_peer *peer, uint32_t pin);
 
 #endif /* LIBSHMCACHE_CACHE_H */

@@ -5,7 +5,7 @@
  *   header 24 | options, 8 bytes each | key | value | padding to 16
  *
  * An entry is written by one peer before it is linked, and does not change
- * after that, but for two things:
+ * after that, but for three things:
  *
  *   expiry  {time 63, frozen 1}, by CAS: touch stores a new time, freezing sets
  *           the low bit for good.  Whoever carries an entry's content on to
@@ -15,13 +15,24 @@
  *           that is not followed up does no harm.
  *   ref     a byte of its own: readers count it up to 3 by plain stores; a lost
  *           count does no harm.
+ *   cell    of a counter: {value 64, version 63, frozen 1}, by a CAS of both
+ *           words.  Each increment adds one to the version, so that two equal
+ *           loads of it enclose one value.  Freezing is as with expiry: an
+ *           increment that meets a frozen cell goes by replacing, so no
+ *           acknowledged one is lost.
+ *
+ * A counter (ENTRY_COUNTER) has its cell in the place of a value, 16 bytes at a
+ * multiple of 16; it reads as decimal text.
  *
  * Options follow the header in the order of their flag bits.  Those that are
  * not used yet (tags, cost of the load, time until which it may be served
  * stale) get further bits.
  *
  * An entry's version is its birth address {generation, extent, offset}: unique,
- * and without a shared counter.  Copies keep it in an option.
+ * and without a shared counter.  Copies keep it in an option.  A counter's is
+ * that of its cell, with the top bit set.  It begins anywhere in 2^63 (the birth
+ * address, scrambled) and grows by one, so that another counter of the same key
+ * passes the same number with a probability below 2^-30 in 2^32 increments.
  *
  * Damage.  Lengths are read once and checked against the extent, so that no
  * access leaves it whatever the bytes say.
@@ -54,21 +65,38 @@ static_assert(sizeof(struct entry_shared) == 24, "layout");
 #define ENTRY_CLIENT_FLAGS 0x01u /* option: the caller's flags */
 #define ENTRY_BIRTH        0x02u /* option: the version, of a copy */
 #define ENTRY_OPTIONS      0x03u
+#define ENTRY_COUNTER      0x04u /* not an option: it has a cell, no value */
+#define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER)
 
-#define ENTRY_FROZEN  1ull
-#define ENTRY_REF_MAX 3u
+#define ENTRY_FROZEN          1ull
+#define ENTRY_REF_MAX         3u
+#define ENTRY_NUMBER_BYTES    20u /* of the longest number as text */
+#define ENTRY_COUNTER_VERSION (1ull << 63)
+
+/* A counter's cell, as it lies in the segment. */
+struct cell_shared {
+	uint64_t value;
+	uint64_t version; /* {version 63, frozen 1} */
+};
+
+static_assert(offsetof(struct cell_shared, version) == 8, "layout");
+static_assert(sizeof(struct cell_shared) == 16, "layout");
 
 /* What an entry is written from. */
 struct entry_content {
 	const void *key;
 	const void *value;
+	const void *tail; /* more of the value, behind it */
 	uint32_t key_bytes;
 	uint32_t value_bytes;
+	uint32_t tail_bytes;
 	uint32_t client_flags;
 	uint64_t birth; /* 0: it is new */
 	uint64_t seq;
 	uint64_t expires_ms; /* 0: never */
 	uint8_t ref;
+	bool counter;            /* instead of a value: */
+	struct cell_shared cell; /* version 0: it is new */
 };
 
 /* An entry, taken apart and checked; valid while its extent is pinned. */
@@ -98,12 +126,41 @@ bool entry_open(
 
 uint32_t entry_client_flags(const struct entry *entry);
 
-/* {generation 28, 1 + unit of the arena 36}; never 0. */
+static inline bool
+entry_is_counter(const struct entry *entry)
+{
+	return (entry->flags & ENTRY_COUNTER) != 0;
+}
+
+/* {0, generation 27, 1 + unit of the arena 36}, or a counter's; never 0. */
 uint64_t entry_version(const struct mapping *m, const struct entry *entry);
 
-/* The content of an entry that is pinned, for carrying on; freezes it. */
+/* The content of an entry that is pinned, as it is now. */
+void entry_content(const struct mapping *m, const struct entry *entry,
+    struct entry_content *content_out);
+
+/* The same for carrying on: freezes it. */
 void entry_carry(const struct mapping *m, const struct entry *entry,
     struct entry_content *content_out);
+
+/* A counter's value as text, not terminated; returns its length. */
+uint32_t entry_number_text(int64_t value, char text[ENTRY_NUMBER_BYTES + 1]);
+
+/* The value of a counter now. */
+static inline int64_t
+entry_number(const struct entry *entry)
+{
+	const struct cell_shared *cell = (const void *)entry->value;
+
+	return (int64_t)shm_load64_acquire(&cell->value);
+}
+
+/* Value and version of a counter at one moment. */
+struct cell_shared entry_cell(const struct entry *entry);
+
+/* CAS of a counter's cell. */
+bool entry_cell_swap(const struct entry *entry, const struct cell_shared *from,
+    const struct cell_shared *to);
 
 static inline uint64_t
 entry_seq(const struct entry *entry)
@@ -147,6 +204,19 @@ static inline bool
 entry_valid(const struct mapping *m, const struct entry *entry)
 {
 	return !entry_flushed(m, entry) && !entry_expired(m, entry);
+}
+
+/* Milliseconds left, or SHMCACHE_TTL_NONE. */
+static inline int64_t
+entry_ttl_ms(const struct mapping *m, const struct entry *entry)
+{
+	uint64_t expires_ms = shm_load64(&entry->shared->expiry) >> 1;
+	uint64_t now_ms;
+
+	if (expires_ms == 0)
+		return SHMCACHE_TTL_NONE;
+	now_ms = mapping_now_ms(m);
+	return expires_ms > now_ms ? (int64_t)(expires_ms - now_ms) : 0;
 }
 
 /* Leave a reference mark: at most 3 writes in an entry's stay. */

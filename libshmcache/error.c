@@ -51,9 +51,16 @@ static const struct {
 	{ SHMCACHE_EPROCESSES, "every process slot is taken" },
 	{ SHMCACHE_EPINS, "this thread holds as many items as it may" },
 	{ SHMCACHE_EDEADLK, "called from within another call" },
-	{ SHMCACHE_ESTALE, "the item belongs to another process or handle" },
-	{ SHMCACHE_EREMOVED, "the cache was removed; open it again" },
+	{ SHMCACHE_ESTALE,
+	    "the item belongs to another process or handle, or the cursor to "
+	    "another cache" },
+	{ SHMCACHE_EREMOVED, "the cache was removed" },
 	{ SHMCACHE_ECORRUPT, "the cache is damaged; remove it" },
+	{ SHMCACHE_EPRESENT, "the key is there already" },
+	{ SHMCACHE_ECHANGED, "the entry has another version" },
+	{ SHMCACHE_ENOTNUMBER,
+	    "the value is not a whole decimal number of 64 bits" },
+	{ SHMCACHE_EREADONLY, "the cache was opened for reading only" },
 	{ SHMCACHE_ENOCACHE, "there is no cache of that name" },
 	{ SHMCACHE_EEXIST, "the name is taken" },
 	{ SHMCACHE_ENAME, "not a valid name of a cache" },
@@ -66,6 +73,7 @@ static const struct {
 	{ SHMCACHE_ECAPACITY, "the capacity is missing or too small" },
 	{ SHMCACHE_EKERNEL, "the kernel is older than Linux 4.14" },
 	{ SHMCACHE_ENOPROC, "/proc is not mounted" },
+	{ SHMCACHE_EOPTIONS, "the cache exists with other options" },
 };
 
 const char *

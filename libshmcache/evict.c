@@ -31,6 +31,18 @@ struct leaver {
 	uint64_t word; /* its final word */
 };
 
+/* Reserves, and notes when an extent was begun. */
+static int
+reserve(const struct call *call, uint32_t bytes, struct shm_place *place_out)
+{
+	int error = shm_arena_reserve(call->peer, LOG_MAIN, bytes, place_out);
+
+	if (error == 0 && place_out->installed)
+		shm_arena_set_stamp(call->m->segment, place_out->extent,
+		    place_out->generation, mapping_now_ms(call->m));
+	return error;
+}
+
 /* Writes the copy; its word goes into *word_out, its extent is the target. */
 static bool
 write_copy(const struct call *call, const struct leaver *l, uint8_t ref,
@@ -40,8 +52,7 @@ write_copy(const struct call *call, const struct leaver *l, uint8_t ref,
 
 	entry_carry(call->m, &l->entry, &content);
 	content.ref = ref;
-	if (shm_arena_reserve(
-		call->peer, LOG_MAIN, entry_bytes(&content), place) != 0)
+	if (reserve(call, entry_bytes(&content), place) != 0)
 		return false;
 	entry_write(call->m, place, &content);
 	*word_out = index_word(&l->key, place);
@@ -277,8 +288,7 @@ evict_reserve(
 	unsigned passes = 0;
 	int error;
 
-	while ((error = shm_arena_reserve(
-		    call->peer, LOG_MAIN, bytes, place_out)) == SHM_EBUSY) {
+	while ((error = reserve(call, bytes, place_out)) == SHM_EBUSY) {
 		if (make_room(call, passes > 0))
 			continue;
 		if (++passes == PASSES_MAX)

@@ -162,4 +162,5 @@ expire_sweep(const struct call *call, struct shmcache_sweep_result *result_out)
 	shm_store64(&m->swept_flush, flush);
 	result_out->evicted_extents = evict_fill_reserve(call);
 	result_out->next_expiry_ms = next_expiry_ms(m);
+	shm_store64(&m->shared->swept_ms, mapping_now_ms(m));
 }

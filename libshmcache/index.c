@@ -39,7 +39,7 @@ index_enter(struct shmcache *cache, enum call_needs needs, const void *data,
 {
 	int error;
 
-	if (data == NULL || bytes == 0 || bytes > SHMCACHE_KEY_BYTES_MAX)
+	if (!index_is_key(data, bytes))
 		return SHMCACHE_EKEY;
 	error = call_enter(cache, needs, call);
 	if (error == 0)
@@ -240,7 +240,7 @@ take_away(const struct call *call, uint64_t slot)
 {
 	uint64_t word = shm_load64(&call->m->slots[slot]);
 
-	if (word != 0)
+	if (word != 0 && word != INDEX_BLOCKED)
 		(void)index_abort(call, slot, word);
 }
 
@@ -299,8 +299,10 @@ displace(const struct call *call, const struct key *key, uint64_t word,
 	won = index_swap(call, &victim, word);
 	shm_pin_clear(call->peer, SHM_PIN_RIVAL);
 	if (won)
-		stats_count(call->peer,
-		    readable ? COUNT_index_evictions : COUNT_evicted_expired);
+		stats_count(call->peer, !readable ? COUNT_evicted_expired
+					: call->m->max_items != 0
+					    ? COUNT_limit_evictions
+					    : COUNT_index_evictions);
 	*slot_out = victim.slot;
 	return won;
 }
@@ -393,21 +395,39 @@ insert(const struct call *call, const struct key *key, uint64_t word,
 	return false;
 }
 
-bool
-index_put(const struct call *call, const struct key *key, uint64_t word)
+/* May the found entry still be read?  If it is to be judged for good, it is
+   frozen: a touch that was acknowledged counts, a later one goes by replacing. */
+static bool
+is_readable(const struct call *call, const struct found *found, bool for_good)
+{
+	bool readable = entry_valid(call->m, &found->entry);
+
+	if (for_good && !readable) {
+		(void)entry_freeze(&found->entry);
+		readable = entry_valid(call->m, &found->entry);
+	}
+	return readable;
+}
+
+enum index_put
+index_put(const struct call *call, const struct key *key, uint64_t word,
+    bool only_new)
 {
 	struct found old;
 
 	for (unsigned round = 0;; round++) {
 		if (index_find(call, key, SHM_PIN_ENTRY, &old)) {
-			bool readable = entry_valid(call->m, &old.entry);
-			bool won = index_swap(call, &old, word);
+			bool readable = is_readable(call, &old, only_new);
+			bool refused = only_new && readable;
+			bool won = !refused && index_swap(call, &old, word);
 
 			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+			if (refused)
+				return PUT_REFUSED;
 			if (won)
-				return readable;
+				return readable ? PUT_REPLACED : PUT_NEW;
 		} else if (insert(call, key, word, round)) {
-			return false;
+			return PUT_NEW;
 		} else {
 			stats_count(call->peer, COUNT_insert_retries);
 		}

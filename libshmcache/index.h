@@ -76,6 +76,7 @@
 #define INDEX_ADDRESS      ((1ull << INDEX_ADDRESS_BITS) - 1)
 #define INDEX_GENERATION   0x7fffull
 #define INDEX_WINDOW       (2 * INDEX_BUCKET_SLOTS)
+#define INDEX_BLOCKED      INDEX_TENTATIVE
 
 struct key {
 	const void *data;
@@ -94,6 +95,12 @@ struct found {
 /* Hash the key (XXH3, with the cache's own random secret). */
 void index_key(const struct mapping *m, const void *data, size_t bytes,
     struct key *key_out);
+
+static inline bool
+index_is_key(const void *data, size_t bytes)
+{
+	return data != NULL && bytes > 0 && bytes <= SHMCACHE_KEY_BYTES_MAX;
+}
 
 /*
  * What every call about a key does first: check it, enter (cache.h), hash it.
@@ -136,12 +143,18 @@ index_entry_key(
 bool index_find(const struct call *call, const struct key *key, unsigned pin,
     struct found *found_out);
 
+enum index_put {
+	PUT_NEW,      /* the key had no entry that could still be read */
+	PUT_REPLACED, /* it had one */
+	PUT_REFUSED   /* it has one, and only new ones were asked for */
+};
+
 /*
  * Put the entry that `word` names, which is written and whose extent is the
- * peer's target, in the place of whatever the key has.  True if the key had an
- * entry that could still be read.
+ * peer's target, in the place of whatever the key has; unless `only_new`.
  */
-bool index_put(const struct call *call, const struct key *key, uint64_t word);
+enum index_put index_put(const struct call *call, const struct key *key,
+    uint64_t word, bool only_new);
 
 /* CAS the found word to `word` (0 removes), and account for the old entry.
    False if it has changed. */

@@ -6,6 +6,8 @@
 #include "libshmcache/mapping.h"
 
 #include "libshmcache/entry.h"
+#include "libshmcache/index.h"
+#include "libshmcache/latency.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
 
@@ -19,6 +21,7 @@
 #define DEFAULT_PEERS     512u
 #define DEFAULT_PROCESSES 256u
 #define BYTES_PER_ITEM    256u /* items expected, if not said */
+#define DEFAULT_SAMPLE    1024u
 
 /* Extents chosen by themselves: small enough that one is soon emptied, large
    enough that the work per extent is small against that per entry. */
@@ -61,19 +64,32 @@ choose_extent_bytes(const struct shmcache_options *o)
 	return bytes;
 }
 
-/* Slots at 80 % load; whole groups, or one group that is a power of two. */
+/* Slots at 80 % load, or as many as there may be entries; whole groups, or one
+   group that is a power of two. */
 static uint64_t
 choose_buckets(const struct shmcache_options *o)
 {
 	uint64_t items = o->expected_items != 0
 			     ? o->expected_items
 			     : o->capacity_bytes / BYTES_PER_ITEM;
-	uint64_t buckets = (items * 5 / 4) / INDEX_BUCKET_SLOTS + 1;
+	uint64_t slots = o->max_items != 0 ? o->max_items - 1 : items * 5 / 4;
+	uint64_t buckets = slots / INDEX_BUCKET_SLOTS + 1;
 
 	if (buckets < INDEX_GROUP_BUCKETS)
 		return power_of_two(buckets < 2 ? 2 : buckets);
 	return (buckets + INDEX_GROUP_BUCKETS - 1) / INDEX_GROUP_BUCKETS *
 	       INDEX_GROUP_BUCKETS;
+}
+
+/* One call in a power of two is timed; all bits set: none. */
+static uint32_t
+sample_mask(const struct shmcache_options *o)
+{
+	if (o->latency_sample == SHMCACHE_SAMPLE_OFF)
+		return UINT32_MAX;
+	return (uint32_t)power_of_two(o->latency_sample != 0 ? o->latency_sample
+							     : DEFAULT_SAMPLE) -
+	       1;
 }
 
 static void
@@ -85,6 +101,9 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 	r->process_count =
 	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
 	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
+	if (sample_mask(o) != UINT32_MAX)
+		r->region_bytes[REGION_LATENCY] =
+		    (uint64_t)r->peer_count * sizeof(struct latency_shared);
 	r->counter_count = COUNTERS;
 	r->extent_bytes = (uint32_t)choose_extent_bytes(o);
 	r->log_count = 1;
@@ -168,12 +187,45 @@ make_request(const struct shmcache_options *o, struct shm_request *r)
 	return 0;
 }
 
+/* CLOCK_MONOTONIC of the host less that of this process's time namespace. */
+static int64_t
+clock_offset_ms(void)
+{
+	FILE *file = fopen("/proc/self/timens_offsets", "re");
+	char name[32];
+	long long seconds, nanoseconds;
+	int64_t offset_ms = 0;
+
+	if (file == NULL)
+		return 0;
+	while (
+	    fscanf(file, "%31s %lld %lld", name, &seconds, &nanoseconds) == 3)
+		if (strcmp(name, "monotonic") == 0)
+			offset_ms = -(seconds * 1000 + nanoseconds / 1000000);
+	(void)fclose(file);
+	return offset_ms;
+}
+
 static struct cache_shared *
 cache_page(void *base, const struct shm_geometry *g)
 {
 	void *page = (uint8_t *)base + g->region[REGION_CACHE];
 
 	return page;
+}
+
+/* Fills the slots beyond `max_items`, spread evenly. */
+static void
+block_slots(void *base, const struct shm_geometry *g, uint64_t max_items)
+{
+	uint64_t count =
+	    g->request.region_bytes[REGION_INDEX] / sizeof(uint64_t);
+	uint64_t surplus = count - max_items;
+	void *at = (uint8_t *)base + g->region[REGION_INDEX];
+	uint64_t *slots = at;
+
+	for (uint64_t i = 0; i < surplus; i++)
+		slots[i * count / surplus] = INDEX_BLOCKED;
 }
 
 static int
@@ -189,6 +241,13 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 		: g->request.extent_bytes / EXTENTS_PER_ENTRY - ENTRY_OVERHEAD;
 	c->default_ttl_ms =
 	    o->default_ttl_ms != 0 ? o->default_ttl_ms : SHMCACHE_TTL_NONE;
+	c->max_items = o->max_items;
+	c->sample_mask = sample_mask(o);
+	c->asked_capacity_bytes = o->capacity_bytes;
+	c->asked_items = o->expected_items;
+	c->created_ms = shm_clock_ms() + (uint64_t)clock_offset_ms();
+	if (o->max_items != 0)
+		block_slots(base, g, o->max_items);
 	while (got < sizeof(c->secret)) {
 		ssize_t n =
 		    getrandom(c->secret + got, sizeof(c->secret) - got, 0);
@@ -213,36 +272,52 @@ mapping_create(const char *path, const struct shmcache_options *options)
 	    o.mode != 0 ? o.mode : 0600, init_cache, &o);
 }
 
+/* An option as it is asked for (0: it is not), and as it is. */
+struct fact {
+	const char *name;
+	uint64_t wanted;
+	uint64_t actual;
+};
+
+int
+mapping_compare(const struct mapping *m, const struct shmcache_options *o)
+{
+	const struct shm_request *is = &m->segment->geometry.request;
+	const struct fact facts[] = {
+		{ "capacity_bytes", o->capacity_bytes,
+		    m->shared->asked_capacity_bytes },
+		{ "expected_items", o->expected_items, m->shared->asked_items },
+		{ "max_items", o->max_items, m->max_items },
+		{ "max_entry_bytes", o->max_entry_bytes, m->max_entry_bytes },
+		{ "extent_bytes", o->extent_bytes, is->extent_bytes },
+		{ "default_ttl_ms", (uint64_t)o->default_ttl_ms,
+		    (uint64_t)m->default_ttl_ms },
+		{ "peer_slots", o->peer_slots, is->peer_count },
+		{ "process_slots", o->process_slots, is->process_count },
+		{ "latency_sample",
+		    o->latency_sample == 0 ? 0 : sample_mask(o) + 1ull,
+		    m->sample_mask + 1ull },
+	};
+
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
+		if (facts[i].wanted != 0 && facts[i].wanted != facts[i].actual)
+			return shm_error_note(SHMCACHE_EOPTIONS,
+			    "%.200s exists with another %s", m->segment->path,
+			    facts[i].name);
+	return 0;
+}
+
 uint64_t
 mapping_signature(void)
 {
 	const uint64_t facts[] = { sizeof(struct cache_shared),
-		sizeof(struct entry_shared), ENTRY_OPTIONS, INDEX_BUCKET_SLOTS,
-		INDEX_GROUP_BUCKETS, COUNTERS };
+		sizeof(struct entry_shared), ENTRY_FLAGS, INDEX_BUCKET_SLOTS,
+		INDEX_GROUP_BUCKETS, COUNTERS, sizeof(struct latency_shared) };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
 		signature = shm_signature_fold(signature, facts[i]);
 	return signature;
-}
-
-/* CLOCK_MONOTONIC of the host less that of this process's time namespace. */
-static int64_t
-clock_offset_ms(void)
-{
-	FILE *file = fopen("/proc/self/timens_offsets", "re");
-	char name[32];
-	long long seconds, nanoseconds;
-	int64_t offset_ms = 0;
-
-	if (file == NULL)
-		return 0;
-	while (
-	    fscanf(file, "%31s %lld %lld", name, &seconds, &nanoseconds) == 3)
-		if (strcmp(name, "monotonic") == 0)
-			offset_ms = -(seconds * 1000 + nanoseconds / 1000000);
-	(void)fclose(file);
-	return offset_ms;
 }
 
 static uint32_t
@@ -274,6 +349,10 @@ read_cache(struct mapping *m)
 	m->extent_shift = (unsigned)__builtin_ctzll(m->extent_bytes);
 	m->reserve = choose_reserve(g->request.extent_count);
 	m->max_entry_bytes = c->max_entry_bytes;
+	m->max_items = c->max_items;
+	m->sample_mask = (uint32_t)c->sample_mask;
+	if (g->request.region_bytes[REGION_LATENCY] != 0)
+		m->latency = shm_at(m->segment, g->region[REGION_LATENCY]);
 	m->default_ttl_ms = c->default_ttl_ms;
 	memcpy(m->secret, c->secret, sizeof(m->secret));
 	if (g->request.region_bytes[REGION_INDEX] % BUCKET_BYTES != 0 ||
@@ -281,7 +360,10 @@ read_cache(struct mapping *m)
 	    m->bucket_count % (m->group_mask + 1) != 0 ||
 	    (m->group_mask & (m->group_mask + 1)) != 0 ||
 	    m->max_entry_bytes > m->extent_bytes - ENTRY_OVERHEAD ||
-	    m->default_ttl_ms < SHMCACHE_TTL_NONE)
+	    m->default_ttl_ms < SHMCACHE_TTL_NONE ||
+	    (m->latency != NULL && g->request.region_bytes[REGION_LATENCY] !=
+				       (uint64_t)g->request.peer_count *
+					   sizeof(struct latency_shared)))
 		return SHMCACHE_ECORRUPT;
 	return 0;
 }
@@ -294,7 +376,8 @@ flush_for_good(void *base, const struct shm_geometry *geometry)
 }
 
 int
-mapping_open(const char *path, bool any_owner, struct mapping **mapping_out)
+mapping_open(const char *path, const struct shm_access *access,
+    struct mapping **mapping_out)
 {
 	struct mapping *m = aligned_alloc(64, sizeof(*m));
 	int error;
@@ -303,7 +386,7 @@ mapping_open(const char *path, bool any_owner, struct mapping **mapping_out)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
 	error = shm_segment_attach(
-	    path, mapping_signature(), any_owner, flush_for_good, &m->segment);
+	    path, mapping_signature(), access, flush_for_good, &m->segment);
 	if (error != 0) {
 		free(m);
 		return error;

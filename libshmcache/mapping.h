@@ -16,6 +16,7 @@
 #define LIBSHMCACHE_MAPPING_H
 
 #include "libshmcache/shmcache.h"
+#include "shm/atomic.h"
 #include "shm/clock.h"
 #include "shm/segment.h"
 
@@ -30,7 +31,8 @@ enum region {
 	REGION_INDEX,
 	REGION_GHOSTS, /* the ghost, tag and lease tables: none yet */
 	REGION_TAGS,
-	REGION_LEASES
+	REGION_LEASES,
+	REGION_LATENCY /* struct latency_shared of each peer, or nothing */
 };
 
 #define CACHE_SECRET_BYTES 192u /* what XXH3 recommends; at least 136 */
@@ -41,18 +43,27 @@ struct cache_shared {
 	int64_t default_ttl_ms;
 	uint64_t policy;
 	uint8_t secret[CACHE_SECRET_BYTES];
-	uint8_t pad0[40];
+	uint64_t max_items;   /* 0: as many as the index has slots */
+	uint64_t sample_mask; /* one less than a power of two */
+	uint64_t created_ms;  /* of the host's monotonic clock */
+	uint64_t asked_capacity_bytes;
+	uint64_t asked_items; /* 0: not said */
 	uint64_t seq;
 	uint8_t pad1[56];
 	uint64_t flush;
 	uint8_t pad2[56];
-	uint8_t reserved[4096 - 384];
+	uint64_t swept_ms; /* when a sweep ended; 0 never; plain stores */
+	uint8_t reserved[4096 - 392];
 };
 
 static_assert(offsetof(struct cache_shared, secret) == 24, "layout");
+static_assert(offsetof(struct cache_shared, max_items) == 216, "layout");
 static_assert(offsetof(struct cache_shared, seq) == 256, "layout");
 static_assert(offsetof(struct cache_shared, flush) == 320, "layout");
+static_assert(offsetof(struct cache_shared, swept_ms) == 384, "layout");
 static_assert(sizeof(struct cache_shared) == 4096, "layout");
+
+struct latency_shared;
 
 struct mapping {
 	struct shm_segment *segment;
@@ -64,10 +75,16 @@ struct mapping {
 	unsigned extent_shift;
 	uint32_t reserve; /* extents to keep free */
 	uint64_t max_entry_bytes;
+	uint64_t max_items;
+	uint32_t sample_mask;
+	struct latency_shared *latency; /* of each peer; NULL: not sampled */
 	int64_t default_ttl_ms;
 	int64_t clock_offset_ms;  /* of this time namespace */
 	uint64_t denied_until_ms; /* no peer slot was free: don't ask */
 	uint64_t swept_flush;     /* the flush that this process last swept */
+	/* Of the handle (cache.c), once the cache was removed: */
+	struct mapping *next_left;
+	bool drained; /* no call can be in it any more */
 	uint8_t secret[CACHE_SECRET_BYTES] __attribute__((aligned(64)));
 };
 
@@ -82,8 +99,16 @@ uint64_t mapping_signature(void);
  * Attach to the cache at `path`.  Errors: those of shm_segment_attach().
  * The caller holds the lock that fork() takes.
  */
-int mapping_open(
-    const char *path, bool any_owner, struct mapping **mapping_out);
+int mapping_open(const char *path, const struct shm_access *access,
+    struct mapping **mapping_out);
+
+/*
+ * 0 if the cache is as these options would have it made; else
+ * SHMCACHE_EOPTIONS, and a note that names the first that differs.  Options
+ * that are 0 are not compared.
+ */
+int mapping_compare(
+    const struct mapping *m, const struct shmcache_options *options);
 
 /* Detach and free; no peer may be left. */
 void mapping_close(struct mapping *m);
@@ -97,6 +122,14 @@ int mapping_create(const char *path, const struct shmcache_options *options);
 
 /* Mark the cache at `path` removed, make every get miss, and unlink it. */
 int mapping_remove(const char *path);
+
+/* Was the cache removed?  (Its flush word is at its maximum then, in a line that
+   every get reads anyway.) */
+static inline bool
+mapping_removed(const struct mapping *m)
+{
+	return shm_load64(&m->shared->flush) == CACHE_SEQ_MAX;
+}
 
 /* Milliseconds of the coarse monotonic clock of the host. */
 static inline uint64_t

@@ -16,6 +16,10 @@
  * same handle, but for shmcache_close(): after it any use of the handle is
  * undefined, as after free().
  *
+ * Removal.  When a cache has been removed, its handles stay: gets miss, writes
+ * return SHMCACHE_EREMOVED, both without delay; and as soon as there is a cache
+ * of that name again, every handle works with that one.
+ *
  * fork().  A handle that was opened before fork() works in the child, with the
  * credentials that the child has when fork() returns.  A child that cannot
  * attach (no process slot, no descriptor) gets that error from each call, and
@@ -57,9 +61,15 @@ enum shmcache_error {
 	SHMCACHE_EPROCESSES = -5008, /* every process slot is taken */
 	SHMCACHE_EPINS = -5009,      /* this thread holds four items already */
 	SHMCACHE_EDEADLK = -5010,    /* called from within another call */
-	SHMCACHE_ESTALE = -5011,   /* the item belongs to the parent process */
-	SHMCACHE_EREMOVED = -5012, /* the cache was removed: open it anew */
-	SHMCACHE_ECORRUPT = -5013, /* the segment is damaged */
+	SHMCACHE_ESTALE = -5011, /* the item is another process's or handle's,
+				      the cursor another cache's */
+	SHMCACHE_EREMOVED =
+	    -5012, /* the cache was removed, and not made anew */
+	SHMCACHE_ECORRUPT = -5013,   /* the segment is damaged */
+	SHMCACHE_EPRESENT = -5014,   /* add: the key is there already */
+	SHMCACHE_ECHANGED = -5015,   /* cas: the entry has another version */
+	SHMCACHE_ENOTNUMBER = -5016, /* incr: not a whole number of 64 bits */
+	SHMCACHE_EREADONLY = -5017,  /* the handle is for reading only */
 
 	SHMCACHE_ENOCACHE = -5020,    /* no cache of that name */
 	SHMCACHE_EEXIST = -5021,      /* the name is taken */
@@ -72,7 +82,8 @@ enum shmcache_error {
 	SHMCACHE_ELAYOUT = -5028,   /* made by another build of this version */
 	SHMCACHE_ECAPACITY = -5029, /* capacity missing, or too small */
 	SHMCACHE_EKERNEL = -5030,   /* the kernel is older than Linux 4.14 */
-	SHMCACHE_ENOPROC = -5031    /* /proc is not mounted */
+	SHMCACHE_ENOPROC = -5031,   /* /proc is not mounted */
+	SHMCACHE_EOPTIONS = -5032   /* strict: the cache has other options */
 };
 
 /* Text for any result of this library.  Never NULL; static. */
@@ -98,8 +109,8 @@ enum shmcache_open_mode {
 
 /*
  * Options of shmcache_open().  Start from SHMCACHE_OPTIONS_INIT; 0 in any field
- * is the default.  They count at creation only, but for `open_mode` and
- * `any_owner`: who attaches gets the cache as it is (see shmcache_stats()).
+ * is the default.  Those of the first group count at creation only: who
+ * attaches gets the cache as it is (see shmcache_stats()), unless `strict`.
  */
 struct shmcache_options {
 	size_t struct_bytes;      /* sizeof(struct shmcache_options) */
@@ -114,8 +125,21 @@ struct shmcache_options {
 	uint32_t open_mode;       /* enum shmcache_open_mode */
 	uint32_t any_owner; /* attach to a cache of another user than root or
 			       oneself, as its mode allows: 0 no, 1 yes */
-	uint32_t reserved;  /* 0 */
+	uint32_t read_only; /* 1: attach for reading only; see below */
+	uint64_t max_items; /* never more entries than this: no limit but the
+			       index's size; creation */
+	uint32_t latency_sample; /* one call in so many is timed, rounded up to
+				    a power of two: 1024; creation */
+	uint32_t strict; /* 1: an option of creation that is given and that an
+			    existing cache does not have is an error */
+	const uint32_t *owners; /* users whose caches may be attached to,
+				   besides root's and one's own; copied */
+	uint32_t owner_count;
+	uint32_t reserved; /* 0 */
 };
+
+/* latency_sample: no call is timed. */
+#define SHMCACHE_SAMPLE_OFF UINT32_MAX
 
 #define SHMCACHE_OPTIONS_INIT                                                  \
 	{                                                                      \
@@ -128,8 +152,12 @@ struct shmcache_options {
  * is the path of a file in an existing directory of a tmpfs.  `options` may be
  * NULL, which attaches only.  The handle is freed by shmcache_close().
  *
+ * `read_only` maps the memory for reading: such a handle can't harm the cache,
+ * takes no slot of it, leaves no reference marks and counts nothing.  It attaches
+ * only.  Its gets copy and check afterwards; calls that write are EREADONLY.
+ *
  * Errors: ENAME, ENOCACHE (attach only), EEXIST (create exclusively),
- * ECAPACITY, EFILETYPE, EOWNER, EFILESYSTEM, ENOTCACHE, EVERSION, ELAYOUT,
+ * EOPTIONS (strict), ECAPACITY, EFILETYPE, EOWNER, EFILESYSTEM, ENOTCACHE, EVERSION, ELAYOUT,
  * ECORRUPT, EPROCESSES, EKERNEL, ENOPROC, EDEADLK, EREMOVED (somebody is
  * removing it at this moment: try again); -EINVAL (options), -ENOSPC
  * (no room in the file system; nothing is left behind), -EACCES, -ENOMEM,
@@ -146,8 +174,8 @@ int shmcache_close(struct shmcache *cache);
 
 /*
  * Remove the cache `name`: mark it removed, so that every get of those who
- * still have it open misses and their next call says EREMOVED; then unlink it. 
- * A removal that was killed is finished by the next open or removal.  The
+ * still have it open misses and every write is EREMOVED; then unlink it.  A
+ * removal that was killed is finished by the next open or removal.  The
  * memory is freed when the last of them has closed it.
  * Errors: as shmcache_open() of an existing cache; -EPERM, -EACCES (the
  * directory does not let the caller unlink it).
@@ -175,6 +203,11 @@ int shmcache_get_alloc(struct shmcache *cache, const void *key,
     size_t key_bytes, void **value_out, size_t *value_bytes_out,
     uint32_t *client_flags_out);
 
+/* The same, and the entry's version, for shmcache_cas(). */
+int shmcache_gets(struct shmcache *cache, const void *key, size_t key_bytes,
+    void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
+    uint32_t *client_flags_out, uint64_t *version_out);
+
 /* As shmcache_get(), but it counts nothing and leaves no reference mark. */
 int shmcache_peek(struct shmcache *cache, const void *key, size_t key_bytes,
     void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
@@ -195,8 +228,9 @@ struct shmcache_item {
  * shmcache_unpin(), even if the entry is replaced, deleted or evicted
  * meanwhile; the memory around them (an extent) cannot be reused so long.  A
  * thread may hold four items; any thread of the process may unpin one.  While
- * about half of all extents are held so, an item is a private copy instead.
- * Errors: as shmcache_get(), and EPINS, EPEERS, -ENOMEM.
+ * about half of all extents are held so, an item is a private copy instead; so
+ * it is if the handle is for reading only or has no peer slot, and of a counter.
+ * Errors: as shmcache_get(), and EPINS, -ENOMEM.
  */
 int shmcache_get_pinned(struct shmcache *cache, const void *key,
     size_t key_bytes, struct shmcache_item *item_out);
@@ -229,10 +263,200 @@ int shmcache_touch(
 
 /*
  * Time left in milliseconds, or SHMCACHE_TTL_NONE.
- * Errors: as shmcache_peek(), and EPEERS.
+ * Errors: as shmcache_peek().
  */
 int shmcache_ttl(struct shmcache *cache, const void *key, size_t key_bytes,
     int64_t *ttl_ms_out);
+
+/*
+ * Give the entry a time at which it expires, in milliseconds of the wall clock
+ * since 1970; it is turned into a time to live now.  One in the past deletes
+ * the entry.  Errors: as shmcache_touch(); -EINVAL (negative).
+ */
+int shmcache_expire_at(
+    struct shmcache *cache, const void *key, size_t key_bytes, int64_t unix_ms);
+
+/*
+ * Get the value and give the entry a new time to live, in one step.  With too
+ * small a buffer nothing changes.  Errors: as shmcache_get() and
+ * shmcache_touch().
+ */
+int shmcache_get_and_touch(struct shmcache *cache, const void *key,
+    size_t key_bytes, int64_t ttl_ms, void *buffer, size_t buffer_bytes,
+    size_t *value_bytes_out, uint32_t *client_flags_out);
+
+/*
+ * Store the value if the key is not there.
+ * Errors: EPRESENT; else as shmcache_set().
+ */
+int shmcache_add(struct shmcache *cache, const void *key, size_t key_bytes,
+    const void *value, size_t value_bytes, int64_t ttl_ms,
+    uint32_t client_flags);
+
+/* Store the value if the key is there.  Errors: ENOENT; else as set. */
+int shmcache_replace(struct shmcache *cache, const void *key, size_t key_bytes,
+    const void *value, size_t value_bytes, int64_t ttl_ms,
+    uint32_t client_flags);
+
+/*
+ * Store the value if the entry still is the one that shmcache_gets() found: its
+ * version changes with every write of the key but touch and expire_at.  The
+ * entry may be evicted meanwhile, which is ENOENT.
+ * Errors: ENOENT, ECHANGED; else as shmcache_set().
+ */
+int shmcache_cas(struct shmcache *cache, const void *key, size_t key_bytes,
+    const void *value, size_t value_bytes, int64_t ttl_ms,
+    uint32_t client_flags, uint64_t version);
+
+/*
+ * Put bytes behind (before) the value, whose time to live and client flags
+ * stay.  Errors: ENOENT; else as shmcache_set().
+ */
+int shmcache_append(struct shmcache *cache, const void *key, size_t key_bytes,
+    const void *data, size_t data_bytes);
+int shmcache_prepend(struct shmcache *cache, const void *key, size_t key_bytes,
+    const void *data, size_t data_bytes);
+
+/*
+ * Add `delta` to a number (subtract it), in place and without losing any of
+ * others'.  A value that reads as a whole decimal number of 64 bits ("-17")
+ * becomes a counter at its first change; gets read a counter as decimal text.
+ * Time to live and client flags stay.  A key that is not there is ENOENT if
+ * `initial` is NULL, else it is stored as *initial, with `ttl_ms`.
+ * `value_out`, the number after the call, may be NULL.
+ * Errors: ENOENT, ENOTNUMBER, -ERANGE (the result has more than 64 bits;
+ * nothing has changed); else as shmcache_set().
+ */
+int shmcache_incr(struct shmcache *cache, const void *key, size_t key_bytes,
+    int64_t delta, const int64_t *initial, int64_t ttl_ms, int64_t *value_out);
+int shmcache_decr(struct shmcache *cache, const void *key, size_t key_bytes,
+    int64_t delta, const int64_t *initial, int64_t ttl_ms, int64_t *value_out);
+
+/*
+ * Many at once.  Each request has a result of its own, as the call for one key
+ * would return; nothing holds for them together.  Gets overlap their waits for
+ * memory, which is much faster than one after the other where the cache is
+ * larger than the processor's.
+ * Return the number of requests whose result is 0, else an error that kept all
+ * of them from being tried (which is then also the result of each): EDEADLK,
+ * EPEERS, EREMOVED, EREADONLY, -EINVAL.
+ */
+struct shmcache_get_request {
+	const void *key;
+	size_t key_bytes;
+	void *buffer;
+	size_t buffer_bytes;
+	size_t value_bytes;    /* out: on success and EBUFFER */
+	uint64_t version;      /* out */
+	uint32_t client_flags; /* out */
+	int result;            /* out */
+};
+
+struct shmcache_set_request {
+	const void *key;
+	size_t key_bytes;
+	const void *value;
+	size_t value_bytes;
+	int64_t ttl_ms;
+	uint32_t client_flags;
+	int result; /* out */
+};
+
+struct shmcache_delete_request {
+	const void *key;
+	size_t key_bytes;
+	int result; /* out */
+};
+
+int shmcache_multi_get(struct shmcache *cache,
+    struct shmcache_get_request *requests, size_t count);
+int shmcache_multi_set(struct shmcache *cache,
+    struct shmcache_set_request *requests, size_t count);
+int shmcache_multi_delete(struct shmcache *cache,
+    struct shmcache_delete_request *requests, size_t count);
+
+/*
+ * The number of entries now, those included that have expired and were not met
+ * yet.  Reads every slot of the index: milliseconds for a million slots.
+ * Errors: EDEADLK, EREMOVED.
+ */
+int shmcache_count(struct shmcache *cache, uint64_t *items_out);
+
+/*
+ * 1 if the handle is attached to a cache that was not removed, or could attach
+ * to one just now; 0 if there is none.  Errors: EDEADLK, and what else kept it
+ * from attaching.
+ */
+int shmcache_is_available(struct shmcache *cache);
+
+/* An entry as a scan shows it: a private copy, valid during the visit only. */
+struct shmcache_entry {
+	const void *key;
+	size_t key_bytes;
+	const void *value; /* NULL unless the scan was asked for values */
+	size_t value_bytes;
+	uint64_t entry_bytes; /* what it takes in memory, index apart */
+	uint64_t version;
+	int64_t ttl_ms; /* time left, or SHMCACHE_TTL_NONE */
+	int64_t age_ms; /* it was stored, or kept by an eviction, not
+				  longer ago than this; -1 unknown */
+	uint32_t client_flags;
+	uint32_t reads; /* reference marks, 0 to 3 */
+};
+
+/* Start from SHMCACHE_SCAN_OPTIONS_INIT; 0 is the default.  An entry must match
+   both the prefix and the glob, where given. */
+struct shmcache_scan_options {
+	size_t struct_bytes; /* sizeof(struct shmcache_scan_options) */
+	const void *prefix;
+	size_t prefix_bytes;
+	const void *glob; /* see shmcache_glob_check() */
+	size_t glob_bytes;
+	uint64_t
+	    max_slots;   /* look at so many slots of the index at most: all */
+	uint32_t values; /* 1: with values */
+	uint32_t reserved;
+};
+
+#define SHMCACHE_SCAN_OPTIONS_INIT                                             \
+	{                                                                      \
+		.struct_bytes = sizeof(struct shmcache_scan_options)           \
+	}
+
+/* Called for each entry, with nothing pinned: it may call the library.  Anything
+   but 0 ends the scan. */
+typedef int shmcache_visit(void *context, const struct shmcache_entry *entry);
+
+/*
+ * Visit entries.  *cursor is 0 to begin with; afterwards it says where to go on,
+ * in this process or another, and is 0 when everything was looked at.  What is
+ * there throughout is visited; what is stored, deleted or replaced meanwhile may
+ * be or not, and a key that is deleted and stored again may be visited twice.
+ * Blocks nobody.  `options` may be NULL.  Returns the number of visits, or an
+ * error: EDEADLK, EREMOVED, ESTALE (a cursor of another cache), -EINVAL (no
+ * cursor that this library gives out; glob; options), -ENOMEM.
+ */
+int shmcache_scan(struct shmcache *cache, uint64_t *cursor,
+    const struct shmcache_scan_options *options, shmcache_visit *visit,
+    void *context);
+
+/*
+ * Delete every entry whose key begins so (matches), but for those that are
+ * stored while it runs, which it may delete or not.  `deleted_out` may be NULL.
+ * Errors: as shmcache_delete() and shmcache_scan().
+ */
+int shmcache_delete_prefix(struct shmcache *cache, const void *prefix,
+    size_t prefix_bytes, uint64_t *deleted_out);
+int shmcache_delete_glob(struct shmcache *cache, const void *glob,
+    size_t glob_bytes, uint64_t *deleted_out);
+
+/*
+ * Globs match whole keys, byte by byte: `*` any bytes, `?` one byte, `[a-z0]`
+ * one of these, `[^a]` or `[!a]` one of the others, `\x` the byte x itself.
+ * The time of a match is bounded by the product of both lengths.
+ * 0, or -EINVAL: a `[` that is not closed, a `\` at the end, a range backwards.
+ */
+int shmcache_glob_check(const void *glob, size_t glob_bytes);
 
 /*
  * Invalidate everything that is in the cache now, and every value whose set

@@ -70,6 +70,69 @@ int shmcache_processes(struct shmcache *cache,
     struct shmcache_process_info *processes, size_t capacity,
     size_t *count_out);
 
+/* One thread that is attached. */
+struct shmcache_peer_info {
+	uint32_t slot;
+	uint32_t process_slot;
+	int32_t pid; /* as of struct shmcache_process_info */
+	uint32_t alive;
+	uint32_t orphaned; /* its thread has ended, and left items pinned */
+	uint32_t pins;
+	uint32_t pinned_extents[8]; /* UINT32_MAX: none */
+	uint64_t operations; /* counted in this slot, by all of its owners */
+	int64_t idle_ms; /* since the last call that was sampled; -1 unknown */
+};
+
+/* As shmcache_processes(). */
+int shmcache_peers(struct shmcache *cache, struct shmcache_peer_info *peers,
+    size_t capacity, size_t *count_out);
+
+/* One extent; `state` indexes free, active, sealed, evicting, limbo. */
+struct shmcache_extent_info {
+	uint32_t state;
+	uint32_t log;
+	uint32_t pins;
+	uint32_t reserved;
+	uint64_t used_bytes;
+	uint64_t live_bytes;
+	int64_t age_ms; /* since it was begun; -1 unknown */
+};
+
+/* As shmcache_processes(), by number of the extent. */
+int shmcache_extents(struct shmcache *cache,
+    struct shmcache_extent_info *extents, size_t capacity, size_t *count_out);
+
+#define SHMCACHE_LATENCY_BUCKETS 72
+
+enum shmcache_latency_kind {
+	SHMCACHE_LATENCY_GET = 0,
+	SHMCACHE_LATENCY_SET, /* and the other calls that store */
+	SHMCACHE_LATENCY_KINDS
+};
+
+/* Calls that were sampled, by how long they took. */
+struct shmcache_latency {
+	uint64_t samples;
+	uint64_t count[SHMCACHE_LATENCY_BUCKETS];
+};
+
+/* The time that the calls counted in this bucket stay below; UINT64_MAX for the
+   last. */
+uint64_t shmcache_latency_bound_ns(unsigned bucket);
+
+/* Sum over all threads since creation; all zero if nothing is sampled.
+   Errors: EDEADLK, EREMOVED, -EINVAL. */
+int shmcache_latency(struct shmcache *cache, enum shmcache_latency_kind kind,
+    struct shmcache_latency *latency_out);
+
+/*
+ * Visit what was read by recent sampled gets, once for each such get that is
+ * remembered (16 for each thread slot); values are not shown.  Returns the
+ * number of visits, or an error as shmcache_scan().
+ */
+int shmcache_hot_keys(
+    struct shmcache *cache, shmcache_visit *visit, void *context);
+
 #ifdef __cplusplus
 }
 #endif

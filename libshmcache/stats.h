@@ -12,6 +12,7 @@
 #include "shm/atomic.h"
 #include "shm/peer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum counter {
@@ -32,6 +33,17 @@ static inline void
 stats_count(struct shm_peer *peer, enum counter counter)
 {
 	stats_add(peer, counter, 1);
+}
+
+/* Is it a count of calls, of which each call is in one? */
+static inline bool
+stats_is_operation(unsigned counter)
+{
+	return counter == COUNT_get_hits || counter == COUNT_get_misses ||
+	       counter == COUNT_sets || counter == COUNT_deletes ||
+	       counter == COUNT_delete_misses || counter == COUNT_touches ||
+	       counter == COUNT_touch_misses || counter == COUNT_flushes ||
+	       (counter >= COUNT_add_hits && counter <= COUNT_incr_misses);
 }
 
 #endif /* LIBSHMCACHE_STATS_H */

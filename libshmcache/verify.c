@@ -139,7 +139,7 @@ check_slot(struct check *check, uint64_t slot)
 	uint64_t offset, word = shm_load64_acquire(&check->m->slots[slot]);
 	uint32_t number;
 
-	if (word == 0)
+	if (word == 0 || word == INDEX_BLOCKED)
 		return;
 	if (!index_place(check->m, word, &offset, &number)) {
 		violation(check, "V1: slot %llu names no place in the arena",

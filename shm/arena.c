@@ -503,3 +503,22 @@ shm_arena_raise_hint(struct shm_segment *segment, uint32_t extent,
 	(void)shm_cas64(&shm_extent_table(segment)[extent].hint, seen,
 	    pack_above(generation, value));
 }
+
+void
+shm_arena_set_stamp(struct shm_segment *segment, uint32_t extent,
+    uint32_t generation, uint64_t value)
+{
+	shm_store64(&shm_extent_table(segment)[extent].stamp,
+	    (uint64_t)(generation & 0xffffff) << 40 |
+		(value & ((1ull << 40) - 1)));
+}
+
+uint64_t
+shm_arena_stamp(
+    const struct shm_segment *segment, uint32_t extent, uint32_t generation)
+{
+	uint64_t word = shm_load64(&shm_extent_table(segment)[extent].stamp);
+
+	return word >> 40 == (generation & 0xffffff) ? word & ((1ull << 40) - 1)
+						     : 0;
+}

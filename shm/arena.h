@@ -185,6 +185,13 @@ bool shm_arena_is_hinted(
 uint32_t shm_arena_count_free(
     const struct shm_segment *segment, uint32_t enough);
 
+/* A word of the layer above for an extent at this generation, by plain stores of
+   40 bits; 0 is none. */
+void shm_arena_set_stamp(struct shm_segment *segment, uint32_t extent,
+    uint32_t generation, uint64_t value);
+uint64_t shm_arena_stamp(
+    const struct shm_segment *segment, uint32_t extent, uint32_t generation);
+
 /*
  * The layer above's hint of an extent: no more than the least of the values
  * given to shm_arena_lower_hint() for this generation, or SHM_HINT_NONE.

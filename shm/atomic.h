@@ -11,6 +11,7 @@
  *   shm_store*_release   nothing before it moves after it
  *   shm_cas64            compare and swap; a full fence, whether it wins or not
  *   shm_faa64            fetch and add; a full fence
+ *   shm_cas128           compare and swap of two words; a full fence
  *   shm_publish64        a store followed by a full fence
  *   shm_fence            a full (sequentially consistent) fence
  *   shm_fence_acquire    loads before it are done before loads after it
@@ -19,7 +20,9 @@
  * read-modify-writes are full fences, elsewhere they are relaxed, hence the
  * fences around them here.  ThreadSanitizer sees neither inline assembly nor
  * fences: its build uses the compiler's builtins, and a fence becomes a
- * read-modify-write of one word that all threads share.
+ * read-modify-write of one word that all threads share.  shm_cas128 is ck's in
+ * both (a compiler may call libatomic, which locks): nothing but the two words
+ * themselves is ever published by it.
  *
  * shm_publish64 is `xchg` on x86-64: 2.9 ns, where a plain store is 1.4 and
  * `mfence` 25.  On AArch64 it must be STR; DMB ISH: a load-linked/store-
@@ -52,6 +55,8 @@
 #ifndef SHM_ATOMIC_BUILTINS
 #define SHM_ATOMIC_BUILTINS 0
 #endif
+
+#include <ck_pr.h>
 
 #if SHM_ATOMIC_BUILTINS
 
@@ -163,8 +168,6 @@ shm_write_bytes(void *to, const void *from, size_t bytes)
 }
 
 #else /* Concurrency Kit */
-
-#include <ck_pr.h>
 
 #if !defined(__x86_64__) && !defined(CK_MD_RMO)
 #error "ck is configured for stronger memory ordering than this processor has"
@@ -310,6 +313,26 @@ shm_write_bytes(void *to, const void *from, size_t bytes)
 }
 
 #endif
+
+/* Two words at once, at an address that is a multiple of 16: cmpxchg16b; LDXP
+   and STXP, or CASP.  A plain load of either word is never torn. */
+static inline bool
+shm_cas128(
+    uint64_t words[2], const uint64_t expected[2], const uint64_t desired[2])
+{
+	uint64_t old[2] = { expected[0], expected[1] };
+	uint64_t new[2] = { desired[0], desired[1] };
+	bool won;
+
+#if !defined(__x86_64__)
+	shm_fence();
+#endif
+	won = ck_pr_cas_64_2(words, old, new);
+#if !defined(__x86_64__)
+	shm_fence();
+#endif
+	return won;
+}
 
 /* Copy bytes that somebody may be overwriting; what was read is then judged. */
 static inline void

@@ -31,6 +31,7 @@
 #define SHM_PINS          8u
 #define SHM_PEERS_MAX     65536u
 #define SHM_PROCESSES_MAX 4096u
+#define SHM_PROCESS_NONE  UINT32_MAX
 #define SHM_EXTENT_MIN    4096u
 #define SHM_EXTENT_MAX    (1u << 30)
 #define SHM_EXTENTS_MIN   16u
@@ -143,7 +144,8 @@ struct shm_extent_shared {
 	uint64_t tail;  /* {generation 32, bytes 32} reserved; CAS */
 	uint64_t live;  /* {generation 32, bytes 32} linked; CAS; for ranking */
 	uint64_t hint;  /* {generation 24, value 40} of the layer above; CAS */
-	uint8_t pad[32];
+	uint64_t stamp; /* the same, by plain stores */
+	uint8_t pad[24];
 };
 
 static_assert(offsetof(struct shm_extent_shared, tail) == 8, "layout");

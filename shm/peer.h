@@ -73,6 +73,7 @@ struct shm_peer {
 			     SHM_PEER_ORPHANED */
 	uint32_t random;
 	uint32_t holds;        /* pins ever asked for by its callers */
+	uint32_t calls;        /* the layer above's, to sample by */
 	struct shm_peer *next; /* of the segment's */
 };
 
@@ -140,6 +141,12 @@ static inline struct shm_peer_shared *
 shm_peer_table(const struct shm_segment *segment)
 {
 	return shm_at(segment, segment->geometry.peers);
+}
+
+static inline uint32_t
+shm_peer_slot(const struct shm_peer *peer)
+{
+	return (uint32_t)(peer->shared - shm_peer_table(peer->segment));
 }
 
 static inline uint64_t *

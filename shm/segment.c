@@ -225,12 +225,27 @@ open_error(int error, const char *path)
 	}
 }
 
-/* Opens for reading and writing; never follows a link, never blocks. */
-static int
-open_file(const char *path, bool any_owner, struct stat *status)
+/* Nobody else's, for writing. */
+static const struct shm_access plain_access;
+
+static bool
+is_trusted(uid_t owner, const struct shm_access *access)
 {
-	int fd =
-	    open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (access->any_owner || owner == 0 || owner == geteuid())
+		return true;
+	for (uint32_t i = 0; i < access->owner_count; i++)
+		if (access->owners[i] == owner)
+			return true;
+	return false;
+}
+
+/* Never follows a link, never blocks. */
+static int
+open_file(
+    const char *path, const struct shm_access *access, struct stat *status)
+{
+	int fd = open(path, (access->read_only ? O_RDONLY : O_RDWR) |
+				O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int error = 0;
 
 	if (fd < 0)
@@ -239,8 +254,7 @@ open_file(const char *path, bool any_owner, struct stat *status)
 		error = -errno;
 	else if (!S_ISREG(status->st_mode))
 		error = open_error(ELOOP, path);
-	else if (!any_owner && status->st_uid != 0 &&
-		 status->st_uid != geteuid())
+	else if (!is_trusted(status->st_uid, access))
 		error = shm_error_note(SHM_EOWNER, "%.200s belongs to user %ju",
 		    path, (uintmax_t)status->st_uid);
 	else
@@ -295,8 +309,8 @@ static int
 map_file(int fd, struct shm_segment *segment)
 {
 	size_t bytes = segment->geometry.total_bytes;
-	void *base =
-	    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int protection = PROT_READ | (segment->read_only ? 0 : PROT_WRITE);
+	void *base = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
 
 	if (base == MAP_FAILED)
 		return -errno;
@@ -384,12 +398,15 @@ attach_file(int fd, const struct stat *status, uint64_t signature,
 	    calloc(segment->geometry.request.process_count, sizeof(uint64_t));
 	if (segment->alive_until_ms == NULL)
 		return -ENOMEM;
-	error = shm_process_lock(fd, segment);
+	segment->process = SHM_PROCESS_NONE;
+	if (!segment->read_only)
+		error = shm_process_lock(fd, segment);
 	if (error == 0)
 		error = map_file(fd, segment);
 	if (error == 0 && shm_segment_retired(segment)) {
-		error =
-		    retire(fd, status, segment->path, &segment->geometry, hook);
+		if (!segment->read_only)
+			error = retire(fd, status, segment->path,
+			    &segment->geometry, hook);
 		(void)munmap(segment->base, segment->geometry.total_bytes);
 		if (error == 0)
 			error = open_error(ENOENT, segment->path);
@@ -399,18 +416,24 @@ attach_file(int fd, const struct stat *status, uint64_t signature,
 		return error;
 	}
 	segment->id = shm_faa64(&attachments, 1) + 1;
-	shm_process_enroll(segment);
+	if (!segment->read_only)
+		shm_process_enroll(segment);
 	return 0;
 }
 
 int
-shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
-    shm_segment_retired_hook *hook, struct shm_segment **segment_out)
+shm_segment_attach(const char *path, uint64_t signature,
+    const struct shm_access *access, shm_segment_retired_hook *hook,
+    struct shm_segment **segment_out)
 {
 	size_t path_bytes = strlen(path) + 1;
 	struct stat status;
 	struct shm_segment *segment;
-	int error, fd = open_file(path, any_owner, &status);
+	int error, fd;
+
+	if (access == NULL)
+		access = &plain_access;
+	fd = open_file(path, access, &status);
 
 	if (fd < 0)
 		return fd;
@@ -419,6 +442,7 @@ shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
 		error = -ENOMEM;
 	} else {
 		memcpy(segment->path, path, path_bytes);
+		segment->read_only = access->read_only;
 		error = attach_file(fd, &status, signature, hook, segment);
 	}
 	(void)close(fd); /* the lock lives on with the mapping */
@@ -486,7 +510,7 @@ shm_segment_retire(
 {
 	struct shm_geometry geometry;
 	struct stat status;
-	int error, fd = open_file(path, false, &status);
+	int error, fd = open_file(path, &plain_access, &status);
 
 	if (fd < 0)
 		return fd;

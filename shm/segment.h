@@ -38,6 +38,7 @@ struct shm_segment {
 	ino_t inode;
 	uint32_t process;
 	uint32_t process_generation;
+	bool read_only; /* no slot is taken, nothing can be pinned */
 	uint64_t *alive_until_ms;
 	struct shm_peer *peers; /* those of this attachment */
 	char path[];
@@ -50,6 +51,14 @@ typedef int shm_segment_init(
 /* Called with the segment mapped, after it was marked retired. */
 typedef void shm_segment_retired_hook(
     void *base, const struct shm_geometry *geometry);
+
+/* How to attach, and to whose segments besides root's and one's own. */
+struct shm_access {
+	bool any_owner;
+	bool read_only; /* mapped for reading; takes no process slot */
+	uint32_t owner_count;
+	const uint32_t *owners; /* user ids */
+};
 
 /*
  * The path of the file that `name` means: itself if it is absolute, else
@@ -66,17 +75,20 @@ int shm_segment_create(const char *path, const struct shm_request *request,
     uint64_t signature, mode_t mode, shm_segment_init *init, void *context);
 
 /*
- * Map the segment at `path` and take a process slot.
+ * Map the segment at `path`, and take a process slot if it is for writing.
+ * `access` may be NULL: nobody else's segment, for writing.
  * Errors: SHM_ENOSEGMENT, SHM_EFILETYPE, SHM_EOWNER, SHM_EFILESYSTEM,
  * SHM_ENOTSEGMENT, SHM_EVERSION, SHM_ELAYOUT, SHM_ECORRUPT, SHM_EPROCESSES,
  * SHM_EKERNEL, SHM_EREMOVED (somebody is removing it), -ENOMEM, other errno
  * values of open(2) and mmap(2).
  *
  * A segment that is retired but still has its name was left by a removal that
- * was killed: it is finished, with `hook`, and the result is SHM_ENOSEGMENT.
+ * was killed: it is finished, with `hook` (not by who may only read), and the
+ * result is SHM_ENOSEGMENT.
  */
-int shm_segment_attach(const char *path, uint64_t signature, bool any_owner,
-    shm_segment_retired_hook *hook, struct shm_segment **segment_out);
+int shm_segment_attach(const char *path, uint64_t signature,
+    const struct shm_access *access, shm_segment_retired_hook *hook,
+    struct shm_segment **segment_out);
 
 /* Unmap, which gives the process slot back.  No peer may be left. */
 void shm_segment_detach(struct shm_segment *segment);

@@ -543,7 +543,7 @@ survivor_is_not_split(
 	result = record_set(cache, &other, SHMCACHE_TTL_NONE);
 	if (fine && result == SHMCACHE_EREMOVED) {
 		(void)record_look(cache, &other, RECORD_GET, &get_result);
-		if (get_result != SHMCACHE_EREMOVED)
+		if (get_result != SHMCACHE_ENOENT)
 			fine = job_fail("the cache was removed, and a get "
 					"still finds an entry: %s",
 			    shmcache_strerror(get_result));

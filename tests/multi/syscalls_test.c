@@ -2,8 +2,8 @@
 /*
  * syscalls_test.c - gets make no system call, sets next to none
  *
- * A worker's hits and misses run where every system call kills (strict
- * seccomp).  Those of sets are counted by ptrace, printed per million sets, and
+ * A worker's hits and misses run where every system call kills (a seccomp
+ * filter).  Those of sets are counted by ptrace, printed per million sets, and
  * held to a small bound.
  */
 #include "tests/support/cache.h"

@@ -30,8 +30,7 @@ void sandbox_drop_root(void);
 void sandbox_fail_call(
     int number, unsigned argument, uint32_t mask, uint32_t value, int error);
 
-/* From now on every system call but read, write and _exit (the one of a
-   thread) kills. */
+/* From now on every system call but _exit (the one of a thread) kills. */
 void sandbox_no_calls(void);
 
 /* End the process after sandbox_no_calls(). */

@@ -281,10 +281,11 @@ removed_cache_says_so(void **state)
 	assert_int_equal(shmcache_remove(cache->path), 0);
 	assert_int_equal(shmcache_remove(cache->path), SHMCACHE_ENOCACHE);
 	assert_int_equal(shmcache_get_alloc(cache, "k", 1, &value, NULL, NULL),
-	    SHMCACHE_EREMOVED);
+	    SHMCACHE_ENOENT);
 	assert_int_equal(test_set(cache, "k", "v"), SHMCACHE_EREMOVED);
 	assert_int_equal(shmcache_delete(cache, "k", 1), SHMCACHE_EREMOVED);
-	assert_int_equal(shmcache_exists(cache, "k", 1), SHMCACHE_EREMOVED);
+	assert_int_equal(shmcache_exists(cache, "k", 1), 0);
+	assert_int_equal(shmcache_is_available(cache), 0);
 	assert_int_equal(shmcache_flush(cache), SHMCACHE_EREMOVED);
 	assert_int_equal(
 	    shmcache_stats(cache, &stats, sizeof(stats)), SHMCACHE_EREMOVED);
@@ -293,8 +294,39 @@ removed_cache_says_so(void **state)
 	assert_int_equal(shmcache_open(cache->path, &o, &heir), 0);
 	assert_true(test_lacks(heir, "k"));
 	test_set_ok(heir, "k", "new");
+	while (shmcache_is_available(cache) == 0)
+		(void)sched_yield();
+	assert_true(test_has(cache, "k", "new"));
 	assert_int_equal(shmcache_close(cache), 0);
 	assert_true(test_has(heir, "k", "new"));
+	assert_int_equal(shmcache_close(heir), 0);
+}
+
+static void
+items_outlive_a_removed_cache(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_options o = test_options();
+	struct shmcache_item item, other;
+	struct shmcache *heir;
+
+	(void)state;
+	test_set_ok(cache, "k", "value");
+	assert_int_equal(shmcache_get_pinned(cache, "k", 1, &item), 0);
+	assert_int_equal(shmcache_remove(cache->path), 0);
+	assert_int_equal(shmcache_open(cache->path, &o, &heir), 0);
+	test_set_ok(heir, "k", "new");
+	assert_true(test_has(cache, "k", "new"));
+	assert_non_null(cache->left);
+	assert_int_equal(shmcache_get_pinned(cache, "k", 1, &other), 0);
+	assert_memory_equal(item.value, "value", 5);
+	assert_memory_equal(other.value, "new", 3);
+	assert_int_equal(shmcache_close(cache), SHMCACHE_EBUSY);
+	assert_int_equal(shmcache_unpin(cache, &other), 0);
+	assert_int_equal(shmcache_close(cache), SHMCACHE_EBUSY);
+	assert_int_equal(shmcache_unpin(cache, &item), 0);
+	assert_null(cache->left);
+	assert_int_equal(shmcache_close(cache), 0);
 	assert_int_equal(shmcache_close(heir), 0);
 }
 
@@ -436,7 +468,7 @@ use_removed_in_child(void *context)
 
 	if (test_set(cache, "k", "v") != SHMCACHE_EREMOVED)
 		return 1;
-	return shmcache_exists(cache, "k", 1) == SHMCACHE_EREMOVED ? 0 : 2;
+	return shmcache_exists(cache, "k", 1) == 0 ? 0 : 2;
 }
 
 static void
@@ -653,6 +685,7 @@ struct slotless {
 	struct shmcache *cache;
 	int results[8];
 	char buffer[64];
+	char pinned[64];
 	size_t bytes;
 	size_t untouched;
 	uint32_t flags;
@@ -674,6 +707,10 @@ call_without_slot(void *context)
 	s->results[4] = test_set(s->cache, "k", "other");
 	s->results[5] = shmcache_delete(s->cache, "k", 1);
 	s->results[6] = shmcache_get_pinned(s->cache, "k", 1, &item);
+	if (s->results[6] == 0) {
+		memcpy(s->pinned, item.value, item.value_bytes);
+		s->results[6] = shmcache_unpin(s->cache, &item);
+	}
 	s->results[7] =
 	    shmcache_get(s->cache, "none", 4, NULL, 0, &s->untouched, NULL);
 	free(value);
@@ -698,7 +735,8 @@ thread_without_a_slot_reads_by_copying(void **state)
 	assert_int_equal(s.results[3], 0);
 	assert_int_equal(s.results[4], SHMCACHE_EPEERS);
 	assert_int_equal(s.results[5], SHMCACHE_EPEERS);
-	assert_int_equal(s.results[6], SHMCACHE_EPEERS);
+	assert_int_equal(s.results[6], 0);
+	assert_memory_equal(s.pinned, "value", 5);
 	assert_int_equal(s.results[7], SHMCACHE_ENOENT);
 	assert_int_equal(s.untouched, 4711);
 	assert_true(test_has(cache, "k", "value"));
@@ -737,7 +775,7 @@ reads_without_a_slot_mind_expiry_flush_and_size(void **state)
 	assert_int_equal(s.results[0], SHMCACHE_ENOENT);
 	assert_int_equal(shmcache_remove(cache->path), 0);
 	assert_null(in_thread(get_without_slot, &s));
-	assert_int_equal(s.results[0], SHMCACHE_EREMOVED);
+	assert_int_equal(s.results[0], SHMCACHE_ENOENT);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -1017,8 +1055,8 @@ forks_in_the_midst_of_calls_give_working_children(void **state)
 	shm_store64(&r.stop, 1);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	/* On a busy machine all of them may be evicted before they are read. */
 	assert_int_equal(worked + evicted, 20);
-	assert_true(worked > 0);
 	assert_int_equal(r.failures, 0);
 	test_assert_sound(r.cache);
 }
@@ -1036,6 +1074,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(pinned_item_stays_while_its_entry_goes),
 	TEST(four_items_can_be_pinned_by_a_thread),
 	cmocka_unit_test(removed_cache_says_so),
+	cmocka_unit_test(items_outlive_a_removed_cache),
 	TEST(stats_may_be_shorter_or_longer),
 	TEST(handle_works_in_a_forked_child),
 	TEST(handle_works_in_a_grandchild),

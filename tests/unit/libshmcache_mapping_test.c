@@ -245,7 +245,7 @@ extents_grow_with_the_peers(void **state)
 	o.peer_slots = 4096; /* at least 128 extents */
 	o.capacity_bytes = 1u << 20;
 	create_and_remove(&o, SHMCACHE_ECAPACITY);
-	o.capacity_bytes = 3u << 20;
+	o.capacity_bytes = 8u << 20;
 	create_and_remove(&o, 0);
 }
 
@@ -344,7 +344,7 @@ removed_cache_is_flushed_for_good(void **state)
 	assert_int_equal(mapping_remove(cache->path), 0);
 	assert_true(cache->mapping->shared->flush == CACHE_SEQ_MAX);
 	assert_int_equal(shmcache_get(cache, "key", 3, NULL, 0, NULL, NULL),
-	    SHMCACHE_EREMOVED);
+	    SHMCACHE_ENOENT);
 	assert_int_equal(access(cache->path, F_OK), -1);
 	assert_int_equal(shmcache_close(cache), 0);
 }
@@ -377,7 +377,7 @@ plain_segment_is_no_cache(void **state)
 	struct mapping *m = NULL;
 
 	(void)state;
-	assert_int_equal(mapping_open(s->path, false, &m), SHMCACHE_ELAYOUT);
+	assert_int_equal(mapping_open(s->path, NULL, &m), SHMCACHE_ELAYOUT);
 	assert_null(m);
 	shm_segment_detach(s);
 }
@@ -397,7 +397,7 @@ attach_to_regions(uint64_t page_bytes, uint64_t index_bytes)
 	assert_int_equal(
 	    shm_segment_create(path, &r, mapping_signature(), 0600, NULL, NULL),
 	    0);
-	error = mapping_open(path, false, &m);
+	error = mapping_open(path, NULL, &m);
 	if (error == 0)
 		mapping_close(m);
 	else

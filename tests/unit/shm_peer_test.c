@@ -163,7 +163,7 @@ attach_and_pin(void *path)
 	struct shm_segment *s = NULL;
 	struct shm_peer *peer = NULL;
 
-	if (shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s) != 0 ||
+	if (shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &s) != 0 ||
 	    shm_peer_claim(s, &peer) != 0)
 		return 1;
 	shm_store64_release(&peer->shared->pins[SHM_PIN_ENTRY], 6);
@@ -506,7 +506,7 @@ attach_and_orphan(void *path)
 	struct shm_segment *s = NULL;
 	struct shm_peer *peer = NULL;
 
-	if (shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s) != 0 ||
+	if (shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &s) != 0 ||
 	    shm_peer_claim(s, &peer) != 0 || shm_peer_hold(peer) < 0)
 		return 1;
 	shm_peer_release(peer);

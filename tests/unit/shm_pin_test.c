@@ -92,7 +92,7 @@ pin_extent_5(void *path)
 	struct shm_segment *s = NULL;
 	struct shm_peer *peer = NULL;
 
-	if (shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s) != 0 ||
+	if (shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &s) != 0 ||
 	    shm_peer_claim(s, &peer) != 0)
 		return 1;
 	shm_pin_set(peer, SHM_PIN_TARGET, 5);

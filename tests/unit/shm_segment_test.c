@@ -169,7 +169,7 @@ static int
 try_attach(const char *path, uint64_t signature)
 {
 	struct shm_segment *s = NULL;
-	int error = shm_segment_attach(path, signature, false, NULL, &s);
+	int error = shm_segment_attach(path, signature, NULL, NULL, &s);
 
 	if (error == 0)
 		shm_segment_detach(s);
@@ -298,7 +298,7 @@ random_headers_are_refused_or_fit_the_file(void **state)
 
 		damage(path, at, &bad, 1);
 		assert_int_equal(stat(path, &status), 0);
-		if (shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s) !=
+		if (shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &s) !=
 		    0)
 			continue;
 		assert_true(
@@ -322,7 +322,7 @@ each_attachment_takes_a_process_slot_and_gives_it_back(void **state)
 			assert_true(all[i]->id != all[j]->id);
 	}
 	assert_int_equal(
-	    shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &one),
+	    shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &one),
 	    SHM_EPROCESSES);
 	shm_segment_detach(all[3]);
 	all[3] = test_attach(path);
@@ -461,7 +461,7 @@ attach_as_somebody(void *path)
 	/* Of this thread alone, and in the child anyway. */
 	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY) != 0)
 		return 77;
-	error = shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &s);
+	error = shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &s);
 	return error == SHM_EOWNER ? 0 : 1;
 }
 
@@ -472,7 +472,8 @@ attach_to_anybodys(void *path)
 
 	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY) != 0)
 		return 77;
-	return shm_segment_attach(path, TEST_SIGNATURE, true, NULL, &s) != 0;
+	return shm_segment_attach(path, TEST_SIGNATURE,
+		   &(struct shm_access){ .any_owner = true }, NULL, &s) != 0;
 }
 
 static void

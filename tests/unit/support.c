@@ -229,7 +229,7 @@ test_attach(const char *path)
 	struct shm_segment *segment = NULL;
 
 	assert_int_equal(
-	    shm_segment_attach(path, TEST_SIGNATURE, false, NULL, &segment), 0);
+	    shm_segment_attach(path, TEST_SIGNATURE, NULL, NULL, &segment), 0);
 	return segment;
 }
 

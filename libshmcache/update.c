@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* update.c - look, reserve, make, link */
+#include "libshmcache/update.h"
+
+#include "libshmcache/evict.h"
+#include "libshmcache/expire.h"
+#include "libshmcache/stats.h"
+#include "libshmcache/write.h"
+#include "shm/pin.h"
+
+/* Not an error: something has changed, try again. */
+#define AGAIN 1
+
+/* Finds the key's entry if it may be returned; then it is pinned. */
+static bool
+find_old(const struct call *call, const struct key *key, struct found *old)
+{
+	if (!index_find(call, key, SHM_PIN_ENTRY, old))
+		return false;
+	if (!expire_found(call, old, COUNT_expired_on_read))
+		return true;
+	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+	return false;
+}
+
+/* The content to store; `old` is NULL if there is none. */
+static int
+make_content(const struct update *u, const struct found *old, bool freeze,
+    struct entry_content *content)
+{
+	const struct entry *entry = old != NULL ? &old->entry : NULL;
+	int error;
+
+	if (entry == NULL)
+		*content = (struct entry_content){ .key = u->key->data,
+			.key_bytes = u->key->bytes,
+			.seq = u->seq };
+	else if (freeze)
+		entry_carry(u->call->m, entry, content);
+	else
+		entry_content(u->call->m, entry, content);
+	error = u->make(u, entry, content);
+	if (error == 0)
+		error = write_check_size(u->call->m, content->key_bytes,
+		    (uint64_t)content->value_bytes + content->tail_bytes);
+	return error;
+}
+
+/* Step 1. */
+static int
+look(const struct update *u, uint32_t *bytes_out)
+{
+	struct entry_content content;
+	struct found old;
+	bool is_old = find_old(u->call, u->key, &old);
+	int error = make_content(u, is_old ? &old : NULL, false, &content);
+
+	if (error == 0)
+		*bytes_out = entry_bytes(&content);
+	if (is_old)
+		shm_pin_clear(u->call->peer, SHM_PIN_ENTRY);
+	return error;
+}
+
+/* Step 4. */
+static bool
+link_entry(const struct update *u, const struct found *old,
+    const struct entry_content *content, const struct shm_place *place)
+{
+	const struct call *call = u->call;
+	uint64_t word = index_word(u->key, place);
+	bool linked;
+
+	entry_write(call->m, place, content);
+	linked = old != NULL ? index_swap(call, old, word)
+			     : index_put(call, u->key, word, true) == PUT_NEW;
+	if (!linked) {
+		shm_arena_account(call->m->segment, place->extent,
+		    place->generation, -(int64_t)place->bytes);
+		return false;
+	}
+	stats_count(call->peer, old != NULL ? COUNT_replaces : COUNT_inserts);
+	stats_add(call->peer, COUNT_written_bytes, place->bytes);
+	return true;
+}
+
+/* Steps 3 and 4; 0, an error, or AGAIN with the bytes that are needed. */
+static int
+make_and_link(
+    const struct update *u, const struct shm_place *place, uint32_t *bytes_out)
+{
+	struct entry_content content;
+	struct found found;
+	bool is_old = find_old(u->call, u->key, &found);
+	const struct found *old = is_old ? &found : NULL;
+	int error = make_content(u, old, true, &content);
+
+	if (error == 0) {
+		*bytes_out = entry_bytes(&content);
+		if (*bytes_out != place->bytes ||
+		    !link_entry(u, old, &content, place))
+			error = AGAIN;
+	}
+	if (is_old)
+		shm_pin_clear(u->call->peer, SHM_PIN_ENTRY);
+	return error;
+}
+
+int
+update_entry(const struct call *call, const struct key *key, update_make *make,
+    void *context)
+{
+	const struct update update = { .call = call,
+		.key = key,
+		.seq = shm_load64_acquire(&call->m->shared->seq),
+		.make = make,
+		.context = context };
+	uint32_t bytes = 0;
+	int error = look(&update, &bytes);
+
+	if (error != 0)
+		return error;
+	do {
+		struct shm_place place;
+
+		error = evict_reserve(call, bytes, &place);
+		if (error != 0)
+			return error;
+		error = make_and_link(&update, &place, &bytes);
+		write_finish(call, &place);
+	} while (error == AGAIN);
+	return error;
+}

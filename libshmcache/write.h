@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* write.h - what all calls that store have in common */
+#ifndef LIBSHMCACHE_WRITE_H
+#define LIBSHMCACHE_WRITE_H
+
+#include "libshmcache/index.h"
+
+/* When an entry with this time to live expires; -EINVAL. */
+int write_expiry(
+    const struct mapping *m, int64_t ttl_ms, uint64_t *expires_ms_out);
+
+/* SHMCACHE_ETOOBIG if key and value are larger than the cache allows. */
+int write_check_size(
+    const struct mapping *m, uint64_t key_bytes, uint64_t value_bytes);
+
+/* Gives the target back, and does what its writer owes the others. */
+void write_finish(const struct call *call, const struct shm_place *place);
+
+/* The set of one key, within a call. */
+int write_set(const struct call *call, const struct key *key, const void *value,
+    size_t value_bytes, int64_t ttl_ms, uint32_t client_flags);
+
+/* The delete of one key, within a call. */
+int write_delete(const struct call *call, const struct key *key);
+
+#endif /* LIBSHMCACHE_WRITE_H */

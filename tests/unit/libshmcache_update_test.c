@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What calls make of what is there: add, replace, cas, append, prepend, incr,
+ * get_and_touch, expire_at; and those for many keys.
+ */
+#include "libshmcache/sink.h"
+#include "tests/unit/cache_support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+static uint64_t
+version_of(struct shmcache *cache, const char *key)
+{
+	uint64_t version = 0;
+	char buffer[TEST_EXTENT_BYTES];
+
+	assert_int_equal(shmcache_gets(cache, key, strlen(key), buffer,
+			     sizeof(buffer), NULL, NULL, &version),
+	    0);
+	assert_int_not_equal(version, 0);
+	return version;
+}
+
+static void
+freeze(struct shmcache *cache, const char *key)
+{
+	struct call call = test_enter(cache);
+	struct entry_content content;
+	struct found found;
+	struct key k;
+
+	index_key(call.m, key, strlen(key), &k);
+	assert_true(index_find(&call, &k, SHM_PIN_ENTRY, &found));
+	entry_carry(call.m, &found.entry, &content);
+	shm_pin_clear(call.peer, SHM_PIN_ENTRY);
+	call_leave();
+}
+
+static int
+incr(struct shmcache *cache, const char *key, int64_t delta, int64_t *value)
+{
+	return shmcache_incr(cache, key, strlen(key), delta, NULL, 0, value);
+}
+
+static void
+add_stores_only_what_is_not_there(void **state)
+{
+	struct shmcache *cache = test_cache();
+
+	(void)state;
+	assert_int_equal(shmcache_add(cache, "k", 1, "one", 3, 0, 7), 0);
+	assert_int_equal(
+	    shmcache_add(cache, "k", 1, "two", 3, 0, 0), SHMCACHE_EPRESENT);
+	assert_true(test_has(cache, "k", "one"));
+	assert_int_equal(shmcache_delete(cache, "k", 1), 0);
+	assert_int_equal(shmcache_add(cache, "k", 1, "two", 3, 0, 0), 0);
+	assert_true(test_has(cache, "k", "two"));
+	assert_int_equal(shmcache_flush(cache), 0);
+	assert_int_equal(shmcache_add(cache, "k", 1, "three", 5, 0, 0), 0);
+	assert_true(test_has(cache, "k", "three"));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+replace_stores_only_what_is_there(void **state)
+{
+	struct shmcache *cache = test_cache();
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_replace(cache, "k", 1, "one", 3, 0, 0), SHMCACHE_ENOENT);
+	test_set_ok(cache, "k", "one");
+	assert_int_equal(shmcache_replace(cache, "k", 1, "two", 3, 0, 0), 0);
+	assert_true(test_has(cache, "k", "two"));
+	test_find(cache, "k").entry.shared->expiry = 1u << 1;
+	assert_int_equal(
+	    shmcache_replace(cache, "k", 1, "one", 3, 0, 0), SHMCACHE_ENOENT);
+	assert_true(test_lacks(cache, "k"));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+cas_needs_the_version_that_is_there(void **state)
+{
+	struct shmcache *cache = test_cache();
+	uint64_t version;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_cas(cache, "k", 1, "one", 3, 0, 0, 1), SHMCACHE_ENOENT);
+	test_set_ok(cache, "k", "one");
+	version = version_of(cache, "k");
+	assert_int_equal(version, version_of(cache, "k"));
+	assert_int_equal(shmcache_touch(cache, "k", 1, 10000), 0);
+	assert_int_equal(version, version_of(cache, "k"));
+	freeze(cache, "k");
+	assert_int_equal(shmcache_touch(cache, "k", 1, 20000), 0);
+	assert_int_equal(version, version_of(cache, "k"));
+	assert_int_equal(
+	    shmcache_cas(cache, "k", 1, "two", 3, 0, 0, version), 0);
+	assert_int_equal(shmcache_cas(cache, "k", 1, "three", 5, 0, 0, version),
+	    SHMCACHE_ECHANGED);
+	assert_true(test_has(cache, "k", "two"));
+	version = version_of(cache, "k");
+	test_set_ok(cache, "k", "two");
+	assert_int_equal(shmcache_cas(cache, "k", 1, "three", 5, 0, 0, version),
+	    SHMCACHE_ECHANGED);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+append_and_prepend_keep_time_and_flags(void **state)
+{
+	struct shmcache *cache = test_cache();
+	char buffer[32];
+	size_t bytes;
+	uint32_t flags;
+	int64_t ttl_ms;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_append(cache, "k", 1, "x", 1), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_set(cache, "k", 1, "mid", 3, 60000, 42), 0);
+	assert_int_equal(shmcache_append(cache, "k", 1, "-end", 4), 0);
+	assert_int_equal(shmcache_prepend(cache, "k", 1, "start-", 6), 0);
+	assert_int_equal(shmcache_append(cache, "k", 1, NULL, 0), 0);
+	assert_int_equal(
+	    shmcache_get(cache, "k", 1, buffer, 32, &bytes, &flags), 0);
+	assert_int_equal(bytes, 13);
+	assert_memory_equal(buffer, "start-mid-end", 13);
+	assert_int_equal(flags, 42);
+	assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
+	assert_in_range(ttl_ms, 1, 60000);
+	assert_int_equal(shmcache_append(cache, "k", 1, NULL, 1), -EINVAL);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+append_stops_at_the_largest_entry(void **state)
+{
+	struct shmcache *cache = test_cache();
+	char large[TEST_EXTENT_BYTES] = { 0 };
+	size_t most = cache->mapping->max_entry_bytes - 1;
+
+	(void)state;
+	assert_int_equal(shmcache_set(cache, "k", 1, large, most - 1, 0, 0), 0);
+	assert_int_equal(shmcache_append(cache, "k", 1, "x", 1), 0);
+	assert_int_equal(
+	    shmcache_append(cache, "k", 1, "x", 1), SHMCACHE_ETOOBIG);
+	assert_int_equal(
+	    shmcache_prepend(cache, "k", 1, large, SIZE_MAX), SHMCACHE_ETOOBIG);
+	assert_int_equal(
+	    shmcache_add(cache, "n", 1, large, (1ull << 32) + 1, 0, 0),
+	    SHMCACHE_ETOOBIG);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+counters_count_and_read_as_text(void **state)
+{
+	struct shmcache *cache = test_cache();
+	const int64_t initial = 10;
+	int64_t value = 0, ttl_ms;
+
+	(void)state;
+	assert_int_equal(incr(cache, "n", 1, &value), SHMCACHE_ENOENT);
+	assert_int_equal(
+	    shmcache_incr(cache, "n", 1, 5, &initial, 60000, &value), 0);
+	assert_int_equal(value, 10);
+	assert_true(test_has(cache, "n", "10"));
+	assert_int_equal(incr(cache, "n", 5, &value), 0);
+	assert_int_equal(value, 15);
+	assert_int_equal(shmcache_decr(cache, "n", 1, 20, NULL, 0, NULL), 0);
+	assert_true(test_has(cache, "n", "-5"));
+	assert_int_equal(shmcache_ttl(cache, "n", 1, &ttl_ms), 0);
+	assert_in_range(ttl_ms, 1, 60000);
+	freeze(cache, "n");
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, -4);
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, -3);
+	assert_int_equal(shmcache_append(cache, "n", 1, "7", 1), 0);
+	assert_true(test_has(cache, "n", "-37"));
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, -36);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+text_that_is_a_number_becomes_a_counter(void **state)
+{
+	static const char *const bad[] = { "", "-", "x", "1x", " 1", "1 ", "+1",
+		"0x10", "1.5", "9223372036854775808", "-9223372036854775809",
+		"111111111111111111111" };
+	struct shmcache *cache = test_cache();
+	int64_t value = 0;
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++) {
+		test_set_ok(cache, "n", bad[i]);
+		assert_int_equal(
+		    incr(cache, "n", 1, &value), SHMCACHE_ENOTNUMBER);
+		assert_true(test_has(cache, "n", bad[i]));
+	}
+	assert_int_equal(shmcache_set(cache, "n", 1, "007", 3, 0, 9), 0);
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, 8);
+	test_set_ok(cache, "n", "9223372036854775806");
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, INT64_MAX);
+	assert_int_equal(incr(cache, "n", 1, &value), -ERANGE);
+	assert_true(test_has(cache, "n", "9223372036854775807"));
+	test_set_ok(cache, "n", "-9223372036854775808");
+	assert_int_equal(incr(cache, "n", 0, &value), 0);
+	assert_int_equal(value, INT64_MIN);
+	assert_int_equal(incr(cache, "n", -1, &value), -ERANGE);
+	assert_int_equal(
+	    shmcache_decr(cache, "n", 1, INT64_MIN, NULL, 0, &value), 0);
+	assert_int_equal(value, 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+version_of_a_counter_changes_with_each_increment(void **state)
+{
+	struct shmcache *cache = test_cache();
+	uint64_t before;
+
+	(void)state;
+	test_set_ok(cache, "n", "1");
+	assert_int_equal(incr(cache, "n", 1, NULL), 0);
+	before = version_of(cache, "n");
+	assert_int_equal(incr(cache, "n", 0, NULL), 0);
+	assert_int_equal(shmcache_cas(cache, "n", 1, "9", 1, 0, 0, before),
+	    SHMCACHE_ECHANGED);
+	before = version_of(cache, "n");
+	assert_int_equal(shmcache_touch(cache, "n", 1, 9999), 0);
+	freeze(cache, "n");
+	assert_int_equal(shmcache_touch(cache, "n", 1, 9999), 0);
+	assert_int_equal(before, version_of(cache, "n"));
+	assert_int_equal(shmcache_cas(cache, "n", 1, "9", 1, 0, 0, before), 0);
+	assert_true(test_has(cache, "n", "9"));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* The extent of the counter is evicted with its mark set: it is copied on. */
+static void
+counters_survive_an_eviction(void **state)
+{
+	struct shmcache *cache = test_cache();
+	int64_t value = 0;
+
+	(void)state;
+	test_set_ok(cache, "n", "100");
+	for (unsigned round = 0; round < 5; round++) {
+		char filler[900] = { 0 }, key[16];
+
+		for (unsigned i = 0; i < 80; i++) {
+			(void)snprintf(key, sizeof(key), "f%u", i);
+			assert_int_equal(incr(cache, "n", 1, &value), 0);
+			assert_int_equal(shmcache_set(cache, key, strlen(key),
+					     filler, sizeof(filler), 0, 0),
+			    0);
+		}
+	}
+	assert_int_equal(value, 500);
+	assert_int_equal(
+	    shmcache_verify(cache, SHMCACHE_VERIFY_STRICT, NULL, NULL), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+counters_cannot_be_pinned_but_copied(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_item item;
+
+	(void)state;
+	test_set_ok(cache, "n", "1");
+	assert_int_equal(incr(cache, "n", 1, NULL), 0);
+	assert_int_equal(shmcache_get_pinned(cache, "n", 1, &item), 0);
+	assert_int_equal(incr(cache, "n", 1, NULL), 0);
+	assert_int_equal(item.value_bytes, 1);
+	assert_memory_equal(item.value, "2", 1);
+	assert_int_equal(shmcache_unpin(cache, &item), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+#define THREADS    4
+#define INCREMENTS (TEST_SANITIZED ? 2000 : 20000)
+
+static void *
+increment_often(void *context)
+{
+	struct shmcache *cache = context;
+	const int64_t initial = 1;
+	char text[] = "0";
+
+	for (unsigned i = 0; i < INCREMENTS; i++) {
+		if (shmcache_incr(cache, "n", 1, 1, &initial, 0, NULL) != 0)
+			return cache;
+		if (i % 64 == 0 && shmcache_touch(cache, "n", 1, 100000) != 0)
+			return cache;
+		if (i % 256 == 0 &&
+		    shmcache_append(cache, "n", 1, text, 0) != 0)
+			return cache;
+	}
+	return NULL;
+}
+
+/* Increments in place, by replacing, and carried on by touches and appends. */
+static void
+no_increment_is_lost(void **state)
+{
+	struct shmcache *cache = test_cache();
+	pthread_t threads[THREADS];
+	int64_t value = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, increment_often, cache),
+		    0);
+	for (unsigned i = 0; i < THREADS; i++) {
+		void *failed;
+
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+	assert_int_equal(incr(cache, "n", 0, &value), 0);
+	assert_int_equal(value, THREADS * INCREMENTS);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+get_and_touch_does_both_or_nothing(void **state)
+{
+	struct shmcache *cache = test_cache();
+	char buffer[8];
+	size_t bytes = 0;
+	int64_t ttl_ms;
+
+	(void)state;
+	assert_int_equal(shmcache_get_and_touch(
+			     cache, "k", 1, 5000, buffer, 8, &bytes, NULL),
+	    SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_set(cache, "k", 1, "value", 5, 0, 0), 0);
+	assert_int_equal(shmcache_get_and_touch(
+			     cache, "k", 1, 5000, buffer, 4, &bytes, NULL),
+	    SHMCACHE_EBUFFER);
+	assert_int_equal(bytes, 5);
+	assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
+	assert_int_equal(ttl_ms, SHMCACHE_TTL_NONE);
+	for (unsigned frozen = 0; frozen < 2; frozen++) {
+		if (frozen)
+			freeze(cache, "k");
+		memset(buffer, 0, sizeof(buffer));
+		assert_int_equal(shmcache_get_and_touch(cache, "k", 1, 5000,
+				     buffer, 8, &bytes, NULL),
+		    0);
+		assert_memory_equal(buffer, "value", 5);
+		assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
+		assert_in_range(ttl_ms, 1, 5000);
+	}
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+expire_at_is_of_the_wall_clock(void **state)
+{
+	struct shmcache *cache = test_cache();
+	int64_t now_ms = (int64_t)time(NULL) * 1000, ttl_ms;
+
+	(void)state;
+	test_set_ok(cache, "k", "value");
+	assert_int_equal(shmcache_expire_at(cache, "k", 1, -1), -EINVAL);
+	assert_int_equal(shmcache_expire_at(cache, "k", 1, now_ms + 100000), 0);
+	assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
+	assert_in_range(ttl_ms, 90000, 100000);
+	assert_int_equal(shmcache_expire_at(cache, "k", 1, now_ms - 1), 0);
+	assert_true(test_lacks(cache, "k"));
+	assert_int_equal(
+	    shmcache_expire_at(cache, "k", 1, now_ms + 1), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+#define MANY 50
+
+static void
+many_keys_have_results_of_their_own(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_set_request sets[MANY];
+	struct shmcache_get_request gets[MANY];
+	struct shmcache_delete_request deletes[MANY];
+	char keys[MANY][8], buffers[MANY][8];
+
+	(void)state;
+	for (unsigned i = 0; i < MANY; i++) {
+		size_t bytes =
+		    (size_t)snprintf(keys[i], sizeof(keys[i]), "k%u", i);
+
+		sets[i] = (struct shmcache_set_request){ .key = keys[i],
+			.key_bytes = i == 3 ? 0 : bytes,
+			.value = keys[i],
+			.value_bytes = i == 4 ? SIZE_MAX : bytes,
+			.client_flags = i };
+		gets[i] = (struct shmcache_get_request){ .key = keys[i],
+			.key_bytes = i == 5 ? 0 : bytes,
+			.buffer = buffers[i],
+			.buffer_bytes = i == 6 ? 1 : 8 };
+		deletes[i] = (struct shmcache_delete_request){
+			.key = i == 7 ? NULL : keys[i], .key_bytes = bytes
+		};
+	}
+	assert_int_equal(shmcache_multi_set(cache, sets, MANY), MANY - 2);
+	assert_int_equal(sets[3].result, SHMCACHE_EKEY);
+	assert_int_equal(sets[4].result, SHMCACHE_ETOOBIG);
+	assert_int_equal(shmcache_multi_get(cache, gets, MANY), MANY - 4);
+	assert_int_equal(gets[3].result, SHMCACHE_ENOENT);
+	assert_int_equal(gets[5].result, SHMCACHE_EKEY);
+	assert_int_equal(gets[6].result, SHMCACHE_EBUFFER);
+	assert_int_equal(gets[6].value_bytes, 2);
+	for (unsigned i = 8; i < MANY; i++) {
+		assert_int_equal(gets[i].result, 0);
+		assert_int_equal(gets[i].value_bytes, strlen(keys[i]));
+		assert_memory_equal(buffers[i], keys[i], strlen(keys[i]));
+		assert_int_equal(gets[i].client_flags, i);
+		assert_int_equal(gets[i].version, version_of(cache, keys[i]));
+	}
+	assert_int_equal(shmcache_multi_delete(cache, deletes, MANY), MANY - 3);
+	assert_int_equal(deletes[3].result, SHMCACHE_ENOENT);
+	assert_int_equal(deletes[7].result, SHMCACHE_EKEY);
+	assert_int_equal(shmcache_multi_get(cache, NULL, 0), 0);
+	assert_int_equal(shmcache_multi_get(cache, NULL, 1), -EINVAL);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(add_stores_only_what_is_not_there),
+	cmocka_unit_test(replace_stores_only_what_is_there),
+	cmocka_unit_test(cas_needs_the_version_that_is_there),
+	cmocka_unit_test(append_and_prepend_keep_time_and_flags),
+	cmocka_unit_test(append_stops_at_the_largest_entry),
+	cmocka_unit_test(counters_count_and_read_as_text),
+	cmocka_unit_test(text_that_is_a_number_becomes_a_counter),
+	cmocka_unit_test(version_of_a_counter_changes_with_each_increment),
+	cmocka_unit_test(counters_survive_an_eviction),
+	cmocka_unit_test(counters_cannot_be_pinned_but_copied),
+	cmocka_unit_test(no_increment_is_lost),
+	cmocka_unit_test(get_and_touch_does_both_or_nothing),
+	cmocka_unit_test(expire_at_is_of_the_wall_clock),
+	cmocka_unit_test(many_keys_have_results_of_their_own),
+};
+
+int
+main(void)
+{
+	return cmocka_run_group_tests(
+	    tests, test_group_setup, test_group_teardown);
+}
