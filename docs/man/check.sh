@@ -8,7 +8,7 @@
 #   - every function of the public headers has a page of its name, which is it
 #     or leads (.so) to it, names it in NAME and shows it in SYNOPSIS
 #   - every result is on shmcache_strerror.3, with its number
-#   - every field of the structs that callers fill in or read is on some page
+#   - every field of the structs of the headers is on the page that lists them
 #   - every option of the tools is on the tool's page
 #   - the pages that .Xr names in sections 1 and 3 as ours exist
 #   - the example of shmcache.3 compiles
@@ -91,15 +91,29 @@ check_results() {
 	done <"$scratch/results"
 }
 
-# $1: header, $2: struct, $3: page
+# The page that lists the fields of a struct says so in a comment before them:
+# .\" fields: struct NAME
 check_fields() {
-	bare "$1" | sed -nE "/^struct $2 \{/,/^\}/s/.*[ *]([a-z_]+);.*/\1/p" |
-	    grep -vx reserved >"$scratch/fields"
-	[ -s "$scratch/fields" ] || wrong "found no struct $2 in $1"
-	while read -r field; do
-		grep -qE "^\.It Va $field\$" "$here/$3" ||
-		    wrong "$3 lacks $field of struct $2"
-	done <"$scratch/fields"
+	for header in shmcache.h shmcache_admin.h; do
+		bare $header | sed -nE 's/^struct (shmcache_[a-z_]+) \{.*/\1/p'
+	done | grep -vx shmcache_stats >"$scratch/structs"
+	[ -s "$scratch/structs" ] || wrong "found no structs in the headers"
+	while read -r struct; do
+		page=$(grep -lx "\.\\\\\" fields: struct $struct" "$here"/*.3) || {
+			wrong "no page lists the fields of struct $struct"
+			continue
+		}
+		for header in shmcache.h shmcache_admin.h; do
+			bare $header | sed -nE "/^struct $struct \{/,/^\}/\
+s/.*[ *]([a-z_]+)(\[[^]]*\])?;.*/\1/p"
+		done | grep -vx reserved >"$scratch/fields"
+		[ -s "$scratch/fields" ] || wrong "struct $struct has no fields"
+		while read -r field; do
+			grep -qE "^\.It Va ([a-z_]+ , )*$field( ,|\$)" "$page" ||
+			    wrong "$(basename "$page") lacks $field of" \
+				"struct $struct"
+		done <"$scratch/fields"
+	done <"$scratch/structs"
 }
 
 # Options are the first string of an entry of a popt table.
@@ -148,9 +162,7 @@ check_lint
 "$here/gen-stats.sh" --check || status=1
 check_functions
 check_results
-check_fields shmcache.h shmcache_options shmcache_open.3
-check_fields shmcache_admin.h shmcache_sweep_result shmcache_admin.3
-check_fields shmcache_admin.h shmcache_process_info shmcache_admin.3
+check_fields
 check_options
 check_references
 check_example
