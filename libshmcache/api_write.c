@@ -236,13 +236,16 @@ touch_found(
     const struct call *call, const struct found *found, struct touch *touch)
 {
 	uint64_t *word = &found->entry.shared->expiry;
-	int error = learn_touched(call->m, &found->entry, touch);
 
-	while (error == 0) {
+	for (;;) {
 		uint64_t old = shm_load64(word);
+		int error;
 
 		if (expire_found(call, found, COUNT_expired_on_read))
 			return SHMCACHE_ENOENT;
+		error = learn_touched(call->m, &found->entry, touch);
+		if (error != 0)
+			return error;
 		if ((old & ENTRY_FROZEN) != 0)
 			return TOUCH_FROZEN;
 		/* Before, lest a kill in between hides it from sweeps; and
@@ -250,10 +253,9 @@ touch_found(
 		note_expiry(call, &found->entry, touch->expires_ms);
 		if (shm_cas64(word, old, touch->expires_ms << 1)) {
 			note_expiry(call, &found->entry, touch->expires_ms);
-			break;
+			return 0;
 		}
 	}
-	return error;
 }
 
 /* In place, as long as nobody has frozen the entry. */

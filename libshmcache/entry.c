@@ -56,14 +56,9 @@ value_offset(uint8_t flags, uint32_t key_bytes)
 uint32_t
 entry_bytes(const struct entry_content *content)
 {
-	uint64_t value_bytes =
-	    content->counter
-		? sizeof(struct cell_shared)
-		: (uint64_t)content->value_bytes + content->tail_bytes;
-
 	return round_to_unit(
 	    value_offset(content_flags(content), content->key_bytes) +
-	    value_bytes);
+	    entry_value_bytes(content));
 }
 
 /* A new counter's first version: its birth address, scrambled (splitmix64,
@@ -114,9 +109,7 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 		.seq_high = (uint16_t)(content->seq >> 32),
 		.flags = flags,
 		.ref = content->ref,
-		.value_bytes = content->counter
-				   ? (uint32_t)sizeof(struct cell_shared)
-				   : content->value_bytes + content->tail_bytes,
+		.value_bytes = (uint32_t)entry_value_bytes(content),
 		.key_bytes = (uint16_t)content->key_bytes };
 	uint64_t client_flags = content->client_flags;
 	uint8_t *body = at + sizeof(header) + options_bytes(flags);

@@ -112,6 +112,15 @@ struct entry {
 	uint8_t flags;
 };
 
+/* The bytes of its value, or of a counter's cell. */
+static inline uint64_t
+entry_value_bytes(const struct entry_content *content)
+{
+	return content->counter
+		   ? sizeof(struct cell_shared)
+		   : (uint64_t)content->value_bytes + content->tail_bytes;
+}
+
 /* The bytes an entry takes. */
 uint32_t entry_bytes(const struct entry_content *content);
 

@@ -41,8 +41,8 @@ make_content(const struct update *u, const struct found *old, bool freeze,
 		entry_content(u->call->m, entry, content);
 	error = u->make(u, entry, content);
 	if (error == 0)
-		error = write_check_size(u->call->m, content->key_bytes,
-		    (uint64_t)content->value_bytes + content->tail_bytes);
+		error = write_check_size(
+		    u->call->m, content->key_bytes, entry_value_bytes(content));
 	return error;
 }
 

@@ -338,8 +338,20 @@ shm_cas128(
 static inline void
 shm_read_bytes(void *to, const void *from, size_t bytes)
 {
-	for (size_t i = 0; i < bytes; i++)
-		((uint8_t *)to)[i] = shm_load8((const uint8_t *)from + i);
+	const uint8_t *source = from;
+	uint8_t *target = to;
+
+	for (; bytes > 0 && (uintptr_t)source % sizeof(uint64_t) != 0; bytes--)
+		*target++ = shm_load8(source++);
+	for (; bytes >= sizeof(uint64_t); bytes -= sizeof(uint64_t)) {
+		uint64_t word = shm_load64((const void *)source);
+
+		memcpy(target, &word, sizeof(word));
+		source += sizeof(word);
+		target += sizeof(word);
+	}
+	for (; bytes > 0; bytes--)
+		*target++ = shm_load8(source++);
 }
 
 #endif /* SHM_ATOMIC_H */

@@ -245,6 +245,31 @@ version_of_a_counter_changes_with_each_increment(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Key and cell together have the bytes that an entry may have. */
+static void
+counters_of_long_keys_have_their_limit(void **state)
+{
+	struct shmcache *cache = test_cache();
+	char key[TEST_EXTENT_BYTES] = { 0 };
+	size_t most = cache->mapping->max_entry_bytes;
+	const int64_t initial = 1;
+	int64_t value;
+
+	(void)state;
+	for (size_t bytes = most - 20; bytes <= most + 1; bytes++) {
+		int result =
+		    shmcache_incr(cache, key, bytes, 1, &initial, 0, &value);
+
+		assert_int_equal(
+		    result, bytes <= most - 16 ? 0 : SHMCACHE_ETOOBIG);
+		assert_int_equal(
+		    shmcache_exists(cache, key, bytes), bytes <= most - 16);
+	}
+	assert_int_equal(
+	    shmcache_verify(cache, SHMCACHE_VERIFY_STRICT, NULL, NULL), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 /* The extent of the counter is evicted with its mark set: it is copied on. */
 static void
 counters_survive_an_eviction(void **state)
@@ -353,6 +378,11 @@ get_and_touch_does_both_or_nothing(void **state)
 	assert_int_equal(bytes, 5);
 	assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
 	assert_int_equal(ttl_ms, SHMCACHE_TTL_NONE);
+	test_find(cache, "k").entry.shared->expiry = 1u << 1;
+	assert_int_equal(shmcache_get_and_touch(
+			     cache, "k", 1, 5000, buffer, 4, &bytes, NULL),
+	    SHMCACHE_ENOENT);
+	test_set_ok(cache, "k", "value");
 	for (unsigned frozen = 0; frozen < 2; frozen++) {
 		if (frozen)
 			freeze(cache, "k");
@@ -447,6 +477,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(counters_count_and_read_as_text),
 	cmocka_unit_test(text_that_is_a_number_becomes_a_counter),
 	cmocka_unit_test(version_of_a_counter_changes_with_each_increment),
+	cmocka_unit_test(counters_of_long_keys_have_their_limit),
 	cmocka_unit_test(counters_survive_an_eviction),
 	cmocka_unit_test(counters_cannot_be_pinned_but_copied),
 	cmocka_unit_test(no_increment_is_lost),
