@@ -28,7 +28,9 @@ LIBDIR    ?= $(PREFIX)/lib
 BINDIR    ?= $(PREFIX)/bin
 INCDIR    ?= $(PREFIX)/include
 MANDIR    ?= $(PREFIX)/share/man
+DOCDIR    ?= $(PREFIX)/share/doc/shmcache
 OPT       ?= -O2 -g
+PKG_CONFIG ?= pkg-config
 ifeq ($(origin CC),default)
 CC        := gcc
 endif
@@ -63,7 +65,7 @@ endif
 
 # pkg-config is asked when the first recipe needs it, not when make starts: the
 # set-up may have to install it before.
-once = $(eval $(1) := $(shell pkg-config $(2)))$($(1))
+once = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
 LIB_CFLAGS   = $(call once,LIB_CFLAGS,--cflags liburcu-bp ck)
 LIB_LIBS     = $(call once,LIB_LIBS,--libs liburcu-bp ck)
 TOOL_CFLAGS  = $(call once,TOOL_CFLAGS,--cflags popt jansson)
@@ -133,6 +135,7 @@ BENCHES      := $(call programs,$(BENCH_MAINS))
 UNITS        := $(call programs,$(UNIT_MAINS))
 TESTS        := $(UNITS) $(call programs,$(FOLDER_MAINS))
 MAN_PAGES    := $(wildcard $(foreach s,1 3 5 7 8,docs/man/*.$s))
+DOCS         := README.md NEWS.md $(wildcard docs/*.md)
 
 HEADERS      := $(STAGED)/shmcache.h $(STAGED)/shmcache_admin.h \
 		$(STAGED)/shmcache_stats.def
@@ -152,7 +155,8 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 .SECONDARY:
 .PHONY: all lib tools tests benches demo demos check stress bench install \
 	uninstall clean help setup format check-format check-layers check-man \
-	check-symbols check-install check-models tidy FORCE \
+	check-symbols check-install check-package check-chroot check-models \
+	tidy FORCE \
 	$(FOLDERS:%=check-%) check-unit check-threads check-memory
 
 all: lib tools
@@ -173,13 +177,16 @@ help:
 	  'make check-threads    the tests that stay in one process, for SAN=thread' \
 	  'make check-memory     the tests worth a run with SAN=address' \
 	  'make check-install    install to a scratch folder and use it from there' \
+	  'make check-package    build the Debian packages, for lintian to look at' \
+	  'make check-chroot     the same, and use them in a system of their own' \
 	  'make stress           the long tests' \
 	  'make bench            the benchmarks' \
 	  'make install          to DESTDIR/PREFIX (/usr/local); uninstall' \
 	  'make format, tidy     apply clang-format, run clang-tidy (14)' \
 	  'make clean' '' \
 	  'V=1 shows commands, CC=clang, OPT="-O0 -g", WERROR=1, BUILD=folder,' \
-	  'SAN=address or SAN=thread (each in a build folder of its own)'
+	  'SAN=address or SAN=thread (each in a build folder of its own),' \
+	  'SHARED=1 links the tools with libshmcache.so'
 
 # What is missing is installed for `demo` and `check`, else only named.
 SETUP := $(if $(filter demo,$(MAKECMDGOALS)),demo) \
@@ -277,9 +284,12 @@ $(BUILD)/shmcache.pc: libshmcache/shmcache.pc.in VERSION FORCE
 	@sed -e '/^#/d' -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 	  -e 's|@INCLUDEDIR@|$(INCDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
+# SHARED=1 is for packages, which install both; else the tools need nothing to
+# be installed or found at run time.
 $(TOOLS): $(BUILD)/tools/%: $(OBJ)/tools/%.o \
-    $(call objects,$(TOOL_SHARED)) $(LIB_A)
-	$(call link,$(TOOL_LIBS) $(LIB_LIBS) -lm)
+    $(call objects,$(TOOL_SHARED)) $(if $(SHARED),$(SO),$(LIB_A))
+	$(call link,$(if $(SHARED),$(SO)) $(TOOL_LIBS) \
+	  $(if $(SHARED),,$(LIB_LIBS)) -lm)
 $(DEMOS): $(BUILD)/demo/%: $(OBJ)/demo/%.o \
     $(call objects,$(DEMO_SHARED)) $(LIB_A)
 	$(call link,$(TOOL_LIBS) $(DEMO_LIBS) $(LIB_LIBS) -lm)
@@ -344,13 +354,19 @@ check-format:
 	$(call check,scripts/check-format.sh)
 check-install: all
 	$(Q)CC='$(CC)' scripts/check-install.sh $(BUILD)
+check-package:
+	$(call check,scripts/check-package.sh)
+check-chroot:
+	$(call check,scripts/check-package.sh --chroot)
 
 # What takes long: many operations, every state and step of the crash stepper,
-# the larger configurations of the models.
+# the larger configurations of the models, and the packages in a system made for
+# them.
 stress: all $(call tests_of,stress) $(call tests_of,crash)
 	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress) \
 	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
-	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full')
+	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
+	  --check package 'scripts/check-package.sh --chroot'
 bench: all $(BENCHES)
 	$(Q)set -e; for program in $(BENCHES); do \
 	  echo "== $$program"; $$program; \
@@ -368,29 +384,32 @@ tidy: $(HEADERS)
 # --- installing -------------------------------------------------------------
 
 install: all
-	$(Q)install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(BINDIR) \
-	  $(DESTDIR)$(INCDIR)
-	$(Q)install -m 644 $(HEADERS) $(DESTDIR)$(INCDIR)
-	$(Q)install -m 644 $(LIB_A) $(DESTDIR)$(LIBDIR)
-	$(Q)install -m 755 $(SO) $(DESTDIR)$(LIBDIR)
-	$(Q)ln -sfn $(notdir $(SO)) $(DESTDIR)$(LIBDIR)/$(SO_NAME)
-	$(Q)ln -sfn $(SO_NAME) $(DESTDIR)$(LIBDIR)/libshmcache.so
-	$(Q)install -m 644 $(BUILD)/shmcache.pc $(DESTDIR)$(LIBDIR)/pkgconfig
-	$(if $(TOOLS),$(Q)install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR))
+	$(Q)install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(BINDIR)' \
+	  '$(DESTDIR)$(INCDIR)' '$(DESTDIR)$(DOCDIR)'
+	$(Q)install -m 644 $(HEADERS) '$(DESTDIR)$(INCDIR)'
+	$(Q)install -m 644 $(LIB_A) '$(DESTDIR)$(LIBDIR)'
+	$(Q)install -m 755 $(SO) '$(DESTDIR)$(LIBDIR)'
+	$(Q)ln -sfn $(notdir $(SO)) '$(DESTDIR)$(LIBDIR)/$(SO_NAME)'
+	$(Q)ln -sfn $(SO_NAME) '$(DESTDIR)$(LIBDIR)/libshmcache.so'
+	$(Q)install -m 644 $(BUILD)/shmcache.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	$(if $(TOOLS),$(Q)install -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)')
+	$(Q)install -m 644 $(DOCS) '$(DESTDIR)$(DOCDIR)'
 	$(Q)set -e; for page in $(MAN_PAGES); do \
 	  install -D -m 644 $$page \
-	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
+	    '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; \
 	done
 
+# $(1): folder, $(2): files in it; it need not be there
+remove = $(Q)! cd '$(DESTDIR)$(1)' 2>/dev/null || rm -f $(2)
 uninstall:
-	$(Q)rm -f $(HEADERS:$(STAGED)/%=$(DESTDIR)$(INCDIR)/%) \
-	  $(DESTDIR)$(LIBDIR)/libshmcache.a \
-	  $(DESTDIR)$(LIBDIR)/$(notdir $(SO)) \
-	  $(DESTDIR)$(LIBDIR)/$(SO_NAME) $(DESTDIR)$(LIBDIR)/libshmcache.so \
-	  $(DESTDIR)$(LIBDIR)/pkgconfig/shmcache.pc \
-	  $(TOOLS:$(BUILD)/tools/%=$(DESTDIR)$(BINDIR)/%)
+	$(call remove,$(INCDIR),$(notdir $(HEADERS)))
+	$(call remove,$(LIBDIR),libshmcache.a $(notdir $(SO)) $(SO_NAME) \
+	  libshmcache.so pkgconfig/shmcache.pc)
+	$(call remove,$(BINDIR),$(notdir $(TOOLS)))
+	$(call remove,$(DOCDIR),$(notdir $(DOCS)))
+	$(Q)rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || :
 	$(Q)for page in $(MAN_PAGES); do \
-	  rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
+	  rm -f '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; \
 	done
 
 clean:

@@ -3,8 +3,10 @@
 #
 # check-install.sh BUILD - what `make install` installs can be used
 #
-# Installs to a scratch folder, builds a small program there with pkg-config
-# against the shared and the static library, runs both, and uninstalls.
+# Installs to a scratch folder whose name has a space, builds a small program
+# there with pkg-config against the shared and the static library, runs both, and
+# uninstalls; with libraries in /usr/lib, and where this machine's other
+# libraries are.
 
 set -eu
 export LC_ALL=C
@@ -18,17 +20,19 @@ cc=${CC:-gcc}
 work=$(mktemp -d)
 name="test-$$-install"
 trap 'rm -rf "$work" "/dev/shm/shmcache.$name"' EXIT
-root=$work/root
+root="$work/the root"
 
-for action in install uninstall; do
+# $1: install or uninstall, $2: LIBDIR
+run_make() {
 	"${MAKE:-make}" --no-print-directory BUILD="$build" CC="$cc" \
-	    DESTDIR="$root" PREFIX=/usr $action >"$work/log" 2>&1 || {
+	    DESTDIR="$root" PREFIX=/usr LIBDIR="$2" "$1" >"$work/log" 2>&1 || {
 		cat "$work/log"
-		echo "make $action failed"
+		echo "make $1 failed"
 		exit 1
 	}
-	[ $action = install ] || break
+}
 
+write_program() {
 	cat >"$work/use.c" <<-'EOF'
 	#include <shmcache.h>
 	#include <shmcache_admin.h>
@@ -63,29 +67,44 @@ for action in install uninstall; do
 		return result != 0;
 	}
 	EOF
-	export PKG_CONFIG_PATH="$root/usr/lib/pkgconfig"
-	# The scratch folder stands for "/", for this one package only.
-	# shellcheck disable=SC2046
-	set -- $(pkg-config --cflags --libs shmcache \
-	    --define-variable=libdir="$root/usr/lib" \
-	    --define-variable=includedir="$root/usr/include")
-	$cc -std=c11 -Wall -Wextra -Werror "$work/use.c" "$@" -o "$work/shared"
-	LD_LIBRARY_PATH="$root/usr/lib" "$work/shared" "$name"
+}
+
+# $1: LIBDIR
+use() {
+	export PKG_CONFIG_PATH="$root$1/pkgconfig"
+	flags=$(pkg-config --cflags --libs shmcache)
+	[ "$(pkg-config --variable=libdir shmcache)" = "$1" ] || {
+		echo "shmcache.pc does not say that the libraries are in $1"
+		exit 1
+	}
+	# Its paths begin at "/", which the scratch folder stands for.
+	# shellcheck disable=SC2086
+	$cc -std=c11 -Wall -Wextra -Werror "$work/use.c" -I"$root/usr/include" \
+	    -L"$root$1" $flags -o "$work/shared"
+	LD_LIBRARY_PATH="$root$1" "$work/shared" "$name"
 	# shellcheck disable=SC2046
 	$cc -std=c11 -Wall -Wextra -Werror -I"$root/usr/include" "$work/use.c" \
-	    "$root/usr/lib/libshmcache.a" $(pkg-config --libs liburcu-bp) \
+	    "$root$1/libshmcache.a" $(pkg-config --libs liburcu-bp) \
 	    -pthread -o "$work/static"
 	"$work/static" "$name"
 	readelf -dW "$work/shared" | grep -q 'NEEDED.*\[libshmcache.so.0\]' || {
 		echo "the program is not linked with libshmcache.so.0"
 		exit 1
 	}
-	installed=$(find "$root" ! -type d | wc -l)
-done
-left=$(find "$root" ! -type d)
-[ -z "$left" ] || {
-	echo "make uninstall left:"
-	echo "$left"
-	exit 1
 }
+
+write_program
+for libdir in /usr/lib "/usr/lib/$($cc -print-multiarch)"; do
+	libdir=${libdir%/}
+	run_make install "$libdir"
+	use "$libdir"
+	installed=$(find "$root" ! -type d | wc -l)
+	run_make uninstall "$libdir"
+	left=$(find "$root" ! -type d)
+	[ -z "$left" ] || {
+		echo "make uninstall left:"
+		echo "$left"
+		exit 1
+	}
+done
 echo "$installed files were installed, used and uninstalled"

@@ -37,6 +37,9 @@ table() {
 	check|opt|mandoc, for the man pages|cmd mandoc|mandoc|mandoc|mandoc|mandoc
 	check|opt|strace, for the count of system calls|cmd strace|strace|strace|strace|strace
 	ci|req|make|cmd make|make|make|make|make
+	ci|opt|dpkg-buildpackage|cmd dpkg-buildpackage|dpkg-dev|-|-|-
+	ci|opt|debhelper, for the packages|cmd dh|debhelper|-|-|-
+	ci|opt|lintian, for the packages|cmd lintian|lintian|-|-|-
 	ci|opt|clang|cmd clang|clang|clang|clang|clang
 	ci|opt|clang-format 14|cmd clang-format-14|clang-format-14|-|-|-
 	EOF

@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# use-package.sh - install the packages beside this file, use them, purge them
+#
+# For check-package.sh, in a system of its own: what is installed there is
+# changed.  page.c beside it is the README's program.
+
+set -eux
+here=$(cd "$(dirname "$0")" && pwd)
+export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
+apt="apt-get -q -y --no-install-recommends"
+
+fail() {
+	echo "$*"
+	exit 1
+}
+
+# Everything but what apt and dpkg keep for themselves.
+files() {
+	find / -xdev \( -path /proc -o -path /packages -o -path /tmp \
+	    -o -path /var/cache -o -path /var/lib/apt -o -path /var/lib/dpkg \
+	    -o -path /var/log -o -path /run \) -prune -o -print | sort
+}
+
+as_nobody() {
+	(cd /tmp && setpriv --reuid=65534 --regid=65534 --clear-groups "$@")
+}
+
+{ $apt update && $apt install gcc libc6-dev pkg-config; } || exit 77
+files >/tmp/before
+
+$apt install "$here"/*.deb
+dpkg --audit
+for command in $(dpkg -L shmcache-tools | grep '^/usr/bin/.'); do
+	ldd "$command" | grep 'libshmcache\.so\.0 => /' ||
+	    fail "$command does not use the shared library"
+	as_nobody "$command" --version
+	as_nobody "$command" --help
+done
+
+# As the README has it.
+cp "$here/page.c" /tmp
+# shellcheck disable=SC2046
+as_nobody cc -Wall -Wextra -Werror page.c \
+    $(pkg-config --cflags --libs shmcache)
+[ -z "$(as_nobody ./a.out)" ] || fail "the first run found something"
+[ "$(as_nobody ./a.out)" = "from the cache: <h1>Hello</h1>" ] ||
+    fail "the second run did not get what the first set"
+# shellcheck disable=SC2046
+as_nobody cc page.c /usr/lib/*/libshmcache.a \
+    $(pkg-config --static --libs-only-other shmcache) -lurcu-bp
+as_nobody ./a.out
+as_nobody shmcache-stat --json pages | grep '"get_hits": *[12]' ||
+    fail "shmcache-stat does not see the hits"
+as_nobody shmcache-janitor --once pages
+rm /dev/shm/shmcache.pages
+
+# Installed again, removed, purged.
+$apt install --reinstall "$here"/*.deb
+$apt remove libshmcache0 libshmcache-dev shmcache-tools
+! command -v shmcache-stat || fail "shmcache-stat is there still"
+dpkg --purge libshmcache0 libshmcache-dev shmcache-tools
+$apt autoremove --purge
+! dpkg -l '*shmcache*' 2>/dev/null | grep '^[a-z]c\|^i' ||
+    fail "dpkg still knows the packages"
+files >/tmp/after
+diff /tmp/before /tmp/after || fail "that was left behind"
+[ -z "$(find /dev/shm -mindepth 1)" ] || fail "something is left in /dev/shm"
