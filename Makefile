@@ -155,8 +155,8 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 .SECONDARY:
 .PHONY: all lib tools tests benches demo demos check stress bench install \
 	uninstall clean help setup format check-format check-layers check-man \
-	check-symbols check-install check-package check-chroot check-models \
-	tidy FORCE \
+	check-symbols check-docs check-install check-package check-chroot \
+	check-models tidy FORCE \
 	$(FOLDERS:%=check-%) check-unit check-threads check-memory
 
 all: lib tools
@@ -173,7 +173,7 @@ help:
 	  'make demo             build the demo and run it' \
 	  'make check            build and run every test' \
 	  'make check-unit       one part of it; also -multi, -crash, -regress,' \
-	  '                      -models, -layers, -man, -symbols, -format' \
+	  '                      -models, -layers, -man, -symbols, -docs, -format' \
 	  'make check-threads    the tests that stay in one process, for SAN=thread' \
 	  'make check-memory     the tests worth a run with SAN=address' \
 	  'make check-install    install to a scratch folder and use it from there' \
@@ -321,13 +321,14 @@ MODELS       = $(wildcard tests/models/run.sh)
 STAGE_models = --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models')
 STAGE_rules  = --check rules scripts/check-layers.sh \
 	       $(wildcard docs/man/check.sh) 'scripts/check-symbols.sh $(SO)'
+STAGE_docs   = --check docs 'scripts/check-docs.sh $(BUILD)'
 
 check: all tests
 	$(RUN) --stage unit $(call tests_of,unit) \
 	  --stage multi $(call tests_of,multi) \
 	  --stage crash $(call tests_of,crash) \
 	  --stage regress $(call tests_of,regress) \
-	  $(STAGE_models) $(STAGE_rules)
+	  $(STAGE_models) $(STAGE_rules) $(STAGE_docs)
 
 define one_stage
 check-$(1): all $(call tests_of,$(1))
@@ -350,6 +351,8 @@ check-man:
 	$(call check,docs/man/check.sh)
 check-symbols: lib
 	$(call check,scripts/check-symbols.sh $(SO))
+check-docs: all
+	$(call check,scripts/check-docs.sh $(BUILD))
 check-format:
 	$(call check,scripts/check-format.sh)
 check-install: all
