@@ -11,7 +11,7 @@
 #   - every field of the structs of the headers is on the page that lists them
 #   - every option of the tools is on the tool's page
 #   - the pages that .Xr names in sections 1 and 3 as ours exist
-#   - the example of shmcache.3 compiles
+#   - the examples of section 3 compile
 #
 # Prints what is wrong; 1 if anything is.
 
@@ -142,16 +142,67 @@ check_references() {
 	done <"$scratch/references"
 }
 
-check_example() {
-	mkdir "$scratch/include"
-	cp "$library/shmcache.h" "$library/shmcache_admin.h" "$scratch/include"
-	cp "$library/stats.def" "$scratch/include/shmcache_stats.def"
-	sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$here/shmcache.3" |
-	    sed -e '1,/^\.Bd/d' -e '/^\.Ed/d' -e 's/\\e/\\/g' \
-		>"$scratch/example.c"
-	"${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror -fsyntax-only \
-	    -I"$scratch/include" "$scratch/example.c" ||
-	    wrong "the example of shmcache.3 does not compile"
+# What the statements of an example may use without a declaration.
+context() {
+	cat <<-'END'
+	#include <inttypes.h>
+	#include <shmcache.h>
+	#include <shmcache_admin.h>
+	#include <stdio.h>
+	extern struct shmcache *cache;
+	extern int error;
+	extern const char *key, *client;
+	extern char user[100], cart[100], old[100], new[100];
+	extern size_t key_bytes, client_bytes;
+	void refuse(void);
+	void serve(const char *, size_t, const char *, size_t);
+	size_t change(const char *, size_t, char *, size_t);
+	END
+}
+
+# An example is a program, functions (which begin with "static"), or statements.
+# A file for each, in C.
+example_files() {
+	awk -v folder="$scratch/examples" '
+	/^\.Sh/ { examples = $2 == "EXAMPLES" }
+	/^\.Bd/ && examples { inside = 1; file = folder "/" ++n; next }
+	/^\.Ed/ { inside = 0 }
+	inside { gsub(/\\e/, "\\"); print >file }
+	' "$1"
+}
+
+check_examples() {
+	include=$scratch/include
+	mkdir "$include"
+	cp "$library/shmcache.h" "$library/shmcache_admin.h" "$include"
+	cp "$library/stats.def" "$include/shmcache_stats.def"
+	for page in "$here"/*.3; do
+		mkdir "$scratch/examples"
+		example_files "$page"
+		for file in "$scratch"/examples/*; do
+			[ -f "$file" ] || continue
+			case $(head -n 1 "$file") in
+			"#include"*) cat "$file" ;;
+			static*)
+				context
+				cat "$file"
+				;;
+			*)
+				context
+				echo "void f(void);"
+				echo "void f(void) {"
+				cat "$file"
+				echo "}"
+				;;
+			esac | "${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror \
+			    -Wno-unused-function -Wno-shadow \
+			    -Wno-unused-but-set-variable -fsyntax-only \
+			    -I"$include" -x c - ||
+			    wrong "an example of $(basename "$page") does" \
+				"not compile"
+		done
+		rm -r "$scratch/examples"
+	done
 }
 
 command -v mandoc >/dev/null || {
@@ -165,5 +216,5 @@ check_results
 check_fields
 check_options
 check_references
-check_example
+check_examples
 exit $status
