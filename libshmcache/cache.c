@@ -25,6 +25,56 @@
    removed) tries again after so long. */
 #define ATTACH_RETRY_MS 10
 
+/*
+ * The RCU of the process.  ThreadSanitizer sees nothing of liburcu, so its build
+ * gets the same edges once more: what was done before the pointer was published
+ * or before a section was left, against what is done in a section or after a
+ * grace period.
+ */
+static struct mapping *
+current_mapping(struct shmcache *cache)
+{
+#if SHM_ATOMIC_BUILTINS
+	return shm_load_pointer_acquire((void *)&cache->mapping);
+#else
+	return rcu_dereference(cache->mapping);
+#endif
+}
+
+static void
+publish_mapping(struct shmcache *cache, struct mapping *m)
+{
+#if SHM_ATOMIC_BUILTINS
+	shm_store_pointer_release((void *)&cache->mapping, m);
+#else
+	rcu_assign_pointer(cache->mapping, m);
+#endif
+}
+
+static inline void
+enter_section(void)
+{
+	urcu_bp_read_lock();
+}
+
+static inline void
+leave_section(void)
+{
+#if SHM_ATOMIC_BUILTINS
+	shm_fence();
+#endif
+	urcu_bp_read_unlock();
+}
+
+static void
+await_sections(void)
+{
+	urcu_bp_synchronize_rcu();
+#if SHM_ATOMIC_BUILTINS
+	shm_fence();
+#endif
+}
+
 /* A peer of this thread, for one segment. */
 struct thread_peer {
 	uint64_t segment_id;
@@ -160,11 +210,12 @@ static void
 reopen(struct shmcache *cache)
 {
 	struct mapping *m = NULL;
+	int error = mapping_open(cache->path, &cache->access, &m);
 
-	cache->error = mapping_open(cache->path, &cache->access, &m);
-	if (cache->error == SHMCACHE_ENOCACHE)
-		cache->error = SHMCACHE_EREMOVED;
-	rcu_assign_pointer(cache->mapping, m);
+	if (error == SHMCACHE_ENOCACHE)
+		error = SHMCACHE_EREMOVED;
+	shm_store32(&cache->error, (uint32_t)-error);
+	publish_mapping(cache, m);
 }
 
 /* In the child: its handle's mappings are the parent's. */
@@ -349,12 +400,12 @@ find_peer(struct mapping *m)
 static int
 enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 {
-	struct mapping *m = rcu_dereference(cache->mapping);
+	struct mapping *m = current_mapping(cache);
 	int error = 0;
 
 	call->m = m;
 	if (m == NULL)
-		return cache->error;
+		return -(int)shm_load32(&cache->error);
 	call->peer = NULL;
 	if (__builtin_expect(mapping_removed(m), 0))
 		return SHMCACHE_EREMOVED;
@@ -399,9 +450,9 @@ leave_removed(struct shmcache *cache)
 
 	if (m == NULL || !mapping_removed(m))
 		return NULL;
-	cache->error = SHMCACHE_EREMOVED;
-	cache->retry_at_ms = 0;
-	rcu_assign_pointer(cache->mapping, NULL);
+	shm_store32(&cache->error, (uint32_t)-SHMCACHE_EREMOVED);
+	shm_store64(&cache->retry_at_ms, 0);
+	publish_mapping(cache, NULL);
 	m->next_left = cache->left;
 	cache->left = m;
 	return m;
@@ -419,7 +470,7 @@ revive(struct shmcache *cache)
 	bool attached;
 	int cancel_state;
 
-	if (rcu_dereference(cache->mapping) == NULL &&
+	if (current_mapping(cache) == NULL &&
 	    shm_clock_ms() < shm_load64(&cache->retry_at_ms))
 		return false;
 	cancel_state = take_lock();
@@ -432,7 +483,7 @@ revive(struct shmcache *cache)
 	attached = cache->mapping != NULL;
 	drop_lock(cancel_state);
 	if (left != NULL) {
-		urcu_bp_synchronize_rcu();
+		await_sections();
 		cancel_state = take_lock();
 		left->drained = true;
 		close_unused(cache, left);
@@ -446,10 +497,10 @@ enter(struct shmcache *cache, enum call_needs needs, struct call *call)
 {
 	int error;
 
-	urcu_bp_read_lock();
+	enter_section();
 	error = enter_mapping(cache, needs, call);
 	if (__builtin_expect(error != 0, 0))
-		urcu_bp_read_unlock();
+		leave_section();
 	return error;
 }
 
@@ -478,7 +529,7 @@ call_enter(struct shmcache *cache, enum call_needs needs, struct call *call)
 void
 call_leave(void)
 {
-	urcu_bp_read_unlock();
+	leave_section();
 	call_end();
 }
 
@@ -491,8 +542,8 @@ unhold_current(struct shmcache *cache, uint64_t attachment_id,
 	struct mapping *m;
 	bool is_current;
 
-	urcu_bp_read_lock();
-	m = rcu_dereference(cache->mapping);
+	enter_section();
+	m = current_mapping(cache);
 	is_current = m != NULL && m->segment->id == attachment_id;
 	if (is_current && shm_peer_unhold(peer, pin)) {
 		int cancel_state = take_lock();
@@ -500,7 +551,7 @@ unhold_current(struct shmcache *cache, uint64_t attachment_id,
 		shm_peer_release(peer);
 		drop_lock(cancel_state);
 	}
-	urcu_bp_read_unlock();
+	leave_section();
 	return is_current;
 }
 
@@ -584,7 +635,7 @@ attach(const char *path, const struct shmcache_options *options,
 		free_handle(cache);
 		return error;
 	}
-	rcu_assign_pointer(cache->mapping, m);
+	publish_mapping(cache, m);
 	cache->next = handles;
 	handles = cache;
 	*cache_out = cache;
@@ -784,8 +835,8 @@ detach(struct shmcache *cache)
 	struct mapping *m = cache->mapping;
 	int cancel_state;
 
-	rcu_assign_pointer(cache->mapping, NULL);
-	urcu_bp_synchronize_rcu();
+	publish_mapping(cache, NULL);
+	await_sections();
 	cancel_state = take_lock();
 	if (m != NULL) {
 		m->next_left = cache->left;

@@ -36,9 +36,9 @@
 
 struct shmcache {
 	struct mapping *mapping; /* RCU; NULL: `error` says why */
-	int error;
-	uint64_t retry_at_ms;
-	struct mapping *left; /* of removed caches, not unmapped yet */
+	uint32_t error;          /* negated; atomic, as the next */
+	uint64_t retry_at_ms;    /* when to attach, if there is no mapping */
+	struct mapping *left;    /* of removed caches, not unmapped yet */
 	struct shm_access access;
 	struct shmcache *next;
 	char path[];

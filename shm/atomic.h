@@ -103,6 +103,18 @@ shm_faa64(uint64_t *word, uint64_t delta)
 	return __atomic_fetch_add(word, delta, __ATOMIC_SEQ_CST);
 }
 
+static inline void *
+shm_load_pointer_acquire(void *const *pointer)
+{
+	return __atomic_load_n(pointer, __ATOMIC_SEQ_CST);
+}
+
+static inline void
+shm_store_pointer_release(void **pointer, void *value)
+{
+	__atomic_store_n(pointer, value, __ATOMIC_SEQ_CST);
+}
+
 static inline uint32_t
 shm_load32(const uint32_t *word)
 {
