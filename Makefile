@@ -7,6 +7,7 @@
 #   shm/*.c                  libshm.a, the mechanism below the cache (internal)
 #   libshmcache/*.c          with shm/: libshmcache.so.0 and libshmcache.a
 #   tools/shmcache*.c        one tool each; the folder's other files go into all
+#   tools/NAME/*.c           parts of tools/shmcache-NAME.c; cli of shmcache.c
 #   demo/, bench/*_bench.c   the same for the demo's and the bench programs
 #   tests/unit/shm_*_test.c  cmocka, linked with libshm.a alone: a call from
 #                            shm/ up into the cache fails to link
@@ -29,6 +30,7 @@ BINDIR    ?= $(PREFIX)/bin
 INCDIR    ?= $(PREFIX)/include
 MANDIR    ?= $(PREFIX)/share/man
 DOCDIR    ?= $(PREFIX)/share/doc/shmcache
+UNITDIR   ?= $(PREFIX)/lib/systemd/system
 OPT       ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 ifeq ($(origin CC),default)
@@ -68,8 +70,8 @@ endif
 once = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
 LIB_CFLAGS   = $(call once,LIB_CFLAGS,--cflags liburcu-bp ck)
 LIB_LIBS     = $(call once,LIB_LIBS,--libs liburcu-bp ck)
-TOOL_CFLAGS  = $(call once,TOOL_CFLAGS,--cflags popt jansson)
-TOOL_LIBS    = $(call once,TOOL_LIBS,--libs popt jansson)
+TOOL_CFLAGS  = $(call once,TOOL_CFLAGS,--cflags popt jansson ncursesw)
+TOOL_LIBS    = $(call once,TOOL_LIBS,--libs popt jansson ncursesw)
 DEMO_CFLAGS  = $(call once,DEMO_CFLAGS,--cflags sqlite3 liblzma)
 DEMO_LIBS    = $(call once,DEMO_LIBS,--libs sqlite3 liblzma)
 UNIT_CFLAGS  = $(call once,UNIT_CFLAGS,--cflags cmocka)
@@ -100,6 +102,7 @@ SHM_SRCS     := $(wildcard shm/*.c)
 LIB_SRCS     := $(wildcard libshmcache/*.c)
 TOOL_MAINS   := $(wildcard tools/shmcache.c tools/shmcache-*.c)
 TOOL_SHARED  := $(filter-out $(TOOL_MAINS),$(wildcard tools/*.c))
+TOOL_PARTS   := $(wildcard tools/*/*.c)
 DEMO_SRCS    := $(wildcard demo/*.c)
 DEMO_MAINS   := $(call with_main,$(DEMO_SRCS))
 DEMO_SHARED  := $(filter-out $(DEMO_MAINS),$(DEMO_SRCS))
@@ -130,6 +133,8 @@ UNIT_A       := $(BUILD)/tests/libunit.a
 SO_NAME      := libshmcache.so.$(SO_MAJOR)
 SO           := $(BUILD)/libshmcache.so.$(VERSION)
 TOOLS        := $(call programs,$(TOOL_MAINS))
+SERVICES     := $(patsubst tools/systemd/%.in,$(BUILD)/%, \
+		$(wildcard tools/systemd/*.in))
 DEMOS        := $(call programs,$(DEMO_MAINS))
 BENCHES      := $(call programs,$(BENCH_MAINS))
 UNITS        := $(call programs,$(UNIT_MAINS))
@@ -143,7 +148,7 @@ EXPORTS      := $(BUILD)/exports.h
 VIEWS        := $(patsubst %,$(PUBLIC)/%,$(wildcard tools demo bench tests))
 
 ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
-		$(TOOL_SHARED) $(DEMO_SRCS) $(BENCH_MAINS) $(BENCH_SHARED) \
+		$(TOOL_SHARED) $(TOOL_PARTS) $(DEMO_SRCS) $(BENCH_MAINS) $(BENCH_SHARED) \
 		$(UNIT_MAINS) $(UNIT_SHARED) $(SUPPORT_SRCS) $(FOLDER_MAINS) \
 		$(FOLDER_REST))
 
@@ -162,7 +167,7 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 all: lib tools
 lib: $(LIB_A) $(SO) $(BUILD)/$(SO_NAME) $(BUILD)/libshmcache.so $(HEADERS) \
 	$(BUILD)/shmcache.pc
-tools: $(TOOLS)
+tools: $(TOOLS) $(SERVICES)
 tests: $(TESTS)
 benches: $(BENCHES)
 demos: all $(DEMOS)
@@ -254,7 +259,7 @@ endef
 define link
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(filter %.o %.a,$^) $(1) -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(1) -o $@
 endef
 
 $(SHM_A): $(call objects,$(SHM_SRCS))
@@ -284,12 +289,19 @@ $(BUILD)/shmcache.pc: libshmcache/shmcache.pc.in VERSION FORCE
 	@sed -e '/^#/d' -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
 	  -e 's|@INCLUDEDIR@|$(INCDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
 
+$(SERVICES): $(BUILD)/%: tools/systemd/%.in FORCE
+	@mkdir -p $(@D)
+	@sed -e 's|@BINDIR@|$(BINDIR)|' $< >$@
+
 # SHARED=1 is for packages, which install both; else the tools need nothing to
 # be installed or found at run time.
 $(TOOLS): $(BUILD)/tools/%: $(OBJ)/tools/%.o \
     $(call objects,$(TOOL_SHARED)) $(if $(SHARED),$(SO),$(LIB_A))
 	$(call link,$(if $(SHARED),$(SO)) $(TOOL_LIBS) \
 	  $(if $(SHARED),,$(LIB_LIBS)) -lm)
+$(foreach t,$(TOOLS),$(eval $t: $(call objects, \
+  $(wildcard $(patsubst shmcache,tools/cli/*.c, \
+    $(patsubst shmcache-%,tools/%/*.c,$(notdir $t)))))))
 $(DEMOS): $(BUILD)/demo/%: $(OBJ)/demo/%.o \
     $(call objects,$(DEMO_SHARED)) $(LIB_A)
 	$(call link,$(TOOL_LIBS) $(DEMO_LIBS) $(LIB_LIBS) -lm)
@@ -401,6 +413,8 @@ install: all
 	  install -D -m 644 $$page \
 	    '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; \
 	done
+	$(Q)install -d '$(DESTDIR)$(UNITDIR)'
+	$(Q)install -m 644 $(SERVICES) '$(DESTDIR)$(UNITDIR)'
 
 # $(1): folder, $(2): files in it; it need not be there
 remove = $(Q)! cd '$(DESTDIR)$(1)' 2>/dev/null || rm -f $(2)
@@ -409,6 +423,7 @@ uninstall:
 	$(call remove,$(LIBDIR),libshmcache.a $(notdir $(SO)) $(SO_NAME) \
 	  libshmcache.so pkgconfig/shmcache.pc)
 	$(call remove,$(BINDIR),$(notdir $(TOOLS)))
+	$(call remove,$(UNITDIR),$(notdir $(SERVICES)))
 	$(call remove,$(DOCDIR),$(notdir $(DOCS)))
 	$(Q)rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || :
 	$(Q)for page in $(MAN_PAGES); do \

@@ -29,6 +29,7 @@ table() {
 	build|req|xxHash 0.8 (https://xxhash.com)|xxhash|libxxhash-dev|xxhash-devel|xxhash|xxhash-dev
 	build|req|popt|pc popt 1.16|libpopt-dev|popt-devel|popt|popt-dev
 	build|req|jansson|pc jansson 2.10|libjansson-dev|jansson-devel|jansson|jansson-dev
+	build|req|ncurses, with wide characters|pc ncursesw 6.0|libncurses-dev|ncurses-devel|ncurses|ncurses-dev
 	demo|req|SQLite|pc sqlite3 3.20|libsqlite3-dev|sqlite-devel|sqlite|sqlite-dev
 	demo|req|liblzma|pc liblzma 5.2|liblzma-dev|xz-devel|xz|xz-dev
 	tests|req|bash|cmd bash|bash|bash|bash|bash
@@ -36,6 +37,9 @@ table() {
 	check|opt|spin, for the models|cmd spin|spin|-|-|-
 	check|opt|mandoc, for the man pages|cmd mandoc|mandoc|mandoc|mandoc|mandoc
 	check|opt|strace, for the count of system calls|cmd strace|strace|strace|strace|strace
+	check|opt|tmux, for what runs full-screen|cmd tmux|tmux|tmux|tmux|tmux
+	check|opt|promtool, for what Prometheus reads|cmd promtool|prometheus|-|prometheus|prometheus
+	check|opt|systemd-analyze, for the units|cmd systemd-analyze|systemd|systemd|systemd|-
 	ci|req|make|cmd make|make|make|make|make
 	ci|opt|dpkg-buildpackage|cmd dpkg-buildpackage|dpkg-dev|-|-|-
 	ci|opt|debhelper, for the packages|cmd dh|debhelper|-|-|-

@@ -163,14 +163,16 @@ void
 tool_start(const char *program)
 {
 	program_name = program;
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
 int
 tool_parse(int argc, char **argv, const struct poptOption *options,
-    const char **name_out)
+    const char *synopsis, const char *const **arguments_out)
 {
-	const char *name;
+	static const char *const none[] = { NULL };
+	const char **arguments;
 	int option;
 
 	/* popt wants `const char **`, and leaves the strings alone. */
@@ -179,7 +181,7 @@ tool_parse(int argc, char **argv, const struct poptOption *options,
 		(void)fprintf(stderr, "%s: out of memory\n", program_name);
 		return TOOL_FAILED;
 	}
-	poptSetOtherOptionHelp(context, "[OPTION...] NAME");
+	poptSetOtherOptionHelp(context, synopsis);
 
 	while ((option = poptGetNextOpt(context)) > 0) {
 		if (option == OPTION_HELP) {
@@ -196,28 +198,27 @@ tool_parse(int argc, char **argv, const struct poptOption *options,
 		    poptBadOption(context, POPT_BADOPTION_NOALIAS),
 		    poptStrerror(option));
 	}
-	name = poptGetArg(context);
-	if (!name) {
-		return tool_usage("the NAME of a cache is missing");
-	}
-	if (poptPeekArg(context)) {
-		return tool_usage("one NAME only, please: '%s' is too much",
-		    poptPeekArg(context));
-	}
-	*name_out = name;
+	arguments = poptGetArgs(context);
+	*arguments_out = arguments ? (const char *const *)arguments : none;
 	return TOOL_GO_ON;
+}
+
+int
+tool_open(const char *name, struct shmcache **cache_out)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+
+	options.open_mode = SHMCACHE_ATTACH;
+	options.any_owner = (uint32_t)any_owner;
+	*cache_out = NULL;
+	return shmcache_open(name, &options, cache_out);
 }
 
 int
 tool_attach(const char *name, struct shmcache **cache_out)
 {
-	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
-	int error;
+	int error = tool_open(name, cache_out);
 
-	options.open_mode = SHMCACHE_ATTACH;
-	options.any_owner = (uint32_t)any_owner;
-	*cache_out = NULL;
-	error = shmcache_open(name, &options, cache_out);
 	return error ? tool_fail(name, error) : TOOL_OK;
 }
 
@@ -231,17 +232,35 @@ reader_has_gone(void)
 }
 
 int
+tool_flush(const char *name)
+{
+	int error;
+
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout)) {
+		return TOOL_OK;
+	}
+	if (reader_has_gone()) {
+		return TOOL_OK;
+	}
+	/* If a line before the last failed, its error is no longer known. */
+	if (!errno && write(STDOUT_FILENO, "\n", 1) > 0) {
+		errno = EIO;
+	}
+	error = errno;
+	tool_say(
+	    name, "not all of it could be written: %s", strerrordesc_np(error));
+	return error == ENOSPC || error == EDQUOT ? TOOL_NO_SPACE : TOOL_FAILED;
+}
+
+int
 tool_finish(int code)
 {
-	int write_failed;
+	int flush_code = TOOL_OK;
 
 	context = poptFreeContext(context);
-	errno = 0;
-	write_failed = fflush(stdout) || ferror(stdout);
-	if (!write_failed || code != TOOL_OK || reader_has_gone()) {
-		return code;
+	if (code == TOOL_OK) {
+		flush_code = tool_flush("standard output");
 	}
-	tool_say("standard output", "%s",
-	    errno ? strerrordesc_np(errno) : "not all of it could be written");
-	return errno == ENOSPC ? TOOL_NO_SPACE : TOOL_FAILED;
+	return code == TOOL_OK ? flush_code : code;
 }

@@ -6,10 +6,10 @@
  * reads:
  *
  *	tool_start("shmcache-NAME");
- *	code = tool_parse(argc, argv, options, &name);
+ *	code = tool_parse(argc, argv, options, "[OPTION...] NAME", &arguments);
  *	if (code != TOOL_GO_ON)
  *		return tool_finish(code);
- *	code = tool_attach(name, &cache);
+ *	code = tool_attach(arguments[0], &cache);
  *	if (code == TOOL_OK)
  *		code = (its work);
  *	shmcache_close(cache);
@@ -50,18 +50,21 @@ extern struct poptOption tool_common_options[];
 void tool_start(const char *program);
 
 /*
- * Read the command line: options, then exactly one NAME.  Answers --help and
- * --version.  Returns TOOL_GO_ON with *name_out set (good until
- * tool_finish()), or an exit code.
+ * Read the options, answer --help (in which `synopsis` says what a command line
+ * looks like) and --version.  Returns TOOL_GO_ON and what is left of the
+ * command line, ended by NULL and good until tool_finish(); or an exit code.
  */
 int tool_parse(int argc, char **argv, const struct poptOption *options,
-    const char **name_out);
+    const char *synopsis, const char *const **arguments_out);
 
 /* Say what is wrong with the command line; returns TOOL_USAGE. */
 int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Attach to an existing cache.  Returns TOOL_OK or, having said why, another
- * exit code; *cache_out is NULL then. */
+/* Attach to an existing cache, as --any-owner says.  Returns what
+ * shmcache_open() does; *cache_out is NULL if that is an error. */
+int tool_open(const char *name, struct shmcache **cache_out);
+
+/* The same; returns TOOL_OK or, having said why, another exit code. */
 int tool_attach(const char *name, struct shmcache **cache_out);
 
 /* A line on standard error: "PROGRAM: NAME: text". */
@@ -78,9 +81,15 @@ int tool_exit_code(int error);
 int tool_fail(const char *name, int error);
 
 /*
+ * Write out what has been printed on standard output, which `name` is for
+ * people.  Returns TOOL_OK or, having said why, another exit code.  A reader
+ * that has gone away has read enough: that is no error, and silent.
+ */
+int tool_flush(const char *name);
+
+/*
  * Last call: flush standard output and free what tool_parse() holds.  Returns
  * `code`, or another if it was TOOL_OK and the output could not be written.
- * A reader that has gone away has read enough: that is no error, and silent.
  */
 int tool_finish(int code);
 

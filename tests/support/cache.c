@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VIOLATIONS_SHOWN 20
+#define VIOLATIONS_SHOWN    20
+#define USED_CAPACITY_BYTES (8u << 20)
 
 void
 check_result(
@@ -150,4 +151,26 @@ cache_churn(struct shmcache *cache, uint64_t salt, uint64_t bytes)
 		done += key_bytes + id.bytes;
 	}
 	free(value);
+}
+
+struct shmcache *
+cache_create_used(const char *suffix)
+{
+	struct shmcache *cache =
+	    cache_create_plain(suffix, USED_CAPACITY_BYTES);
+	char buffer[64];
+
+	cache_set_text(cache, "kept", "a value");
+	cache_set_text(cache, "replaced", "an old value");
+	cache_set_text(cache, "replaced", "a new value");
+	cache_set_text(cache, "deleted", "a value");
+	CHECK_RESULT(shmcache_delete(cache, "deleted", 7), 0);
+	CHECK_RESULT(shmcache_touch(cache, "kept", 4, 3600000), 0);
+	cache_check_text(cache, "kept", "a value");
+	cache_check_text(cache, "kept", "a value");
+	cache_check_text(cache, "replaced", "a new value");
+	CHECK_RESULT(shmcache_get(cache, "deleted", 7, buffer, sizeof(buffer),
+			 NULL, NULL),
+	    SHMCACHE_ENOENT);
+	return cache;
 }

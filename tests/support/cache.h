@@ -26,6 +26,9 @@ struct shmcache *cache_create(
 /* The same with nothing but a capacity. */
 struct shmcache *cache_create_plain(const char *suffix, uint64_t capacity);
 
+/* One that has been used: 3 hits, 1 miss, 4 sets, 1 delete, 2 items. */
+struct shmcache *cache_create_used(const char *suffix);
+
 /* Attach to the cache test_name(suffix). */
 struct shmcache *cache_attach(const char *suffix);
 
