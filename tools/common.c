@@ -36,7 +36,7 @@ struct poptOption tool_common_options[] = {
 struct advice {
 	int error;
 	int exit_code;
-	const char *what_to_do;
+	const char *what_to_do; /* NULL: the error says it */
 };
 
 static const struct advice advice_table[] = {
@@ -48,7 +48,11 @@ static const struct advice advice_table[] = {
 	    "more process_slots" },
 	{ SHMCACHE_EREMOVED, TOOL_NO_ATTACH,
 	    "start again when it has been created anew" },
-	{ SHMCACHE_EBUSY, TOOL_FAILED,
+	{ SHMCACHE_EKEY, TOOL_USAGE, NULL },
+	{ SHMCACHE_ETOOBIG, TOOL_NO_SPACE,
+	    "create the cache anew with a larger max_entry_bytes" },
+	{ SHMCACHE_EREADONLY, TOOL_NO_ATTACH, "run as the owner of the cache" },
+	{ SHMCACHE_EBUSY, TOOL_NO_SPACE,
 	    "look for processes that are stopped or that hold pinned items" },
 	{ SHMCACHE_ECORRUPT, TOOL_UNSOUND,
 	    "remove the cache and let its users create it anew" },
@@ -56,6 +60,11 @@ static const struct advice advice_table[] = {
 	    "check the name, and that a program has created the cache; "
 	    "NAME stands for /dev/shm/shmcache.NAME, and each container has "
 	    "a /dev/shm of its own" },
+	{ SHMCACHE_EEXIST, TOOL_FAILED,
+	    "choose another name, or use the one that is there" },
+	{ SHMCACHE_EOPTIONS, TOOL_UNSOUND,
+	    "give the options that it has, or create it anew" },
+	{ SHMCACHE_ECAPACITY, TOOL_USAGE, NULL },
 	{ SHMCACHE_ENAME, TOOL_USAGE,
 	    "give 1 to 200 bytes without slash or control characters, or an "
 	    "absolute path" },
@@ -76,6 +85,8 @@ static const struct advice advice_table[] = {
 	    "remove the file (rm) and start them again" },
 	{ SHMCACHE_EKERNEL, TOOL_NO_ATTACH, "run it on Linux 4.14 or newer" },
 	{ SHMCACHE_ENOPROC, TOOL_NO_ATTACH, "mount /proc" },
+	{ -EINVAL, TOOL_USAGE, NULL },
+	{ -ERANGE, TOOL_FAILED, NULL },
 	{ -EACCES, TOOL_NO_ATTACH,
 	    "run as the owner of the cache, or have the cache created with a "
 	    "mode that lets you read and write it" },
@@ -120,8 +131,9 @@ int
 tool_fail(const char *name, int error)
 {
 	const struct advice *advice = find_advice(error);
-	const char *separator = advice ? ": " : "";
-	const char *what_to_do = advice ? advice->what_to_do : "";
+	const char *what_to_do =
+	    advice && advice->what_to_do ? advice->what_to_do : "";
+	const char *separator = *what_to_do ? ": " : "";
 	const char *text = shmcache_strerror(error);
 	const char *more = shmcache_last_error();
 
@@ -189,7 +201,8 @@ tool_parse(int argc, char **argv, const struct poptOption *options,
 			return TOOL_OK;
 		}
 		if (option == OPTION_VERSION) {
-			printf("%s %s\n", program_name, shmcache_version());
+			printf("%.*s %s\n", (int)strcspn(program_name, " "),
+			    program_name, shmcache_version());
 			return TOOL_OK;
 		}
 	}
@@ -203,13 +216,19 @@ tool_parse(int argc, char **argv, const struct poptOption *options,
 	return TOOL_GO_ON;
 }
 
+void
+tool_attach_options(struct shmcache_options *options)
+{
+	options->open_mode = SHMCACHE_ATTACH;
+	options->any_owner = (uint32_t)any_owner;
+}
+
 int
 tool_open(const char *name, struct shmcache **cache_out)
 {
 	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
 
-	options.open_mode = SHMCACHE_ATTACH;
-	options.any_owner = (uint32_t)any_owner;
+	tool_attach_options(&options);
 	*cache_out = NULL;
 	return shmcache_open(name, &options, cache_out);
 }

@@ -44,8 +44,9 @@ extern struct poptOption tool_common_options[];
 	}
 
 /*
- * First call: the tool's name, for its messages.  A reader of our output that
- * goes away is an error of write() from now on, not a signal.
+ * First call: the tool's name ("shmcache get" with its command, if it has
+ * one), for its messages.  From now on output comes line by line, and a reader
+ * of it that goes away is an error of write(), not a signal.
  */
 void tool_start(const char *program);
 
@@ -59,6 +60,9 @@ int tool_parse(int argc, char **argv, const struct poptOption *options,
 
 /* Say what is wrong with the command line; returns TOOL_USAGE. */
 int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Options to attach to an existing cache with, as --any-owner says. */
+void tool_attach_options(struct shmcache_options *options);
 
 /* Attach to an existing cache, as --any-owner says.  Returns what
  * shmcache_open() does; *cache_out is NULL if that is an error. */

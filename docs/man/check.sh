@@ -9,7 +9,7 @@
 #     or leads (.so) to it, names it in NAME and shows it in SYNOPSIS
 #   - every result is on shmcache_strerror.3, with its number
 #   - every field of the structs of the headers is on the page that lists them
-#   - every option of the tools is on the tool's page
+#   - every option of the tools is on the tool's page, and every command
 #   - the pages that .Xr names in sections 1 and 3 as ours exist
 #   - the examples of section 3 compile
 #
@@ -116,22 +116,37 @@ s/.*[ *]([a-z_]+)(\[[^]]*\])?;.*/\1/p"
 	done <"$scratch/structs"
 }
 
-# Options are the first string of an entry of a popt table.
+# Options are the first string of an entry of a popt table; a tool's tables are
+# in its own file, its folder, and the common one.
 check_options() {
-	for tool in "$root"/tools/shmcache-*.c; do
+	for tool in "$root"/tools/shmcache.c "$root"/tools/shmcache-*.c; do
 		name=$(basename "$tool" .c)
 		if ! [ -f "$here/$name.1" ]; then
 			wrong "no page $name.1"
 			continue
 		fi
-		sed -nE 's/^\t\{ "([a-z-]+)", .*/\1/p' "$tool" \
-		    "$root/tools/common.c" >"$scratch/options"
+		folder=${name#shmcache}
+		folder=${folder#-}
+		cat "$tool" "$root"/tools/"${folder:-cli}"/*.c \
+		    "$root/tools/common.c" 2>/dev/null |
+		    sed -nE 's/^\t\{ "([a-z-]+)", .*POPT_.*/\1/p' \
+			>"$scratch/options"
 		while read -r option; do
 			grep -qE "^\.It .*Fl Fl $option( |\$)" \
 			    "$here/$name.1" ||
 			    wrong "$name.1 lacks --$option"
 		done <"$scratch/options"
 	done
+}
+
+check_commands() {
+	sed -nE 's/^\t&command_([a-z]+),$/\1/p' "$root/tools/shmcache.c" \
+	    >"$scratch/commands"
+	[ -s "$scratch/commands" ] || wrong "found no commands of shmcache"
+	while read -r command; do
+		grep -qE "^\.It Cm ([a-z]+ , )*$command( |\$)" \
+		    "$here/shmcache.1" || wrong "shmcache.1 lacks $command"
+	done <"$scratch/commands"
 }
 
 check_references() {
@@ -215,6 +230,7 @@ check_functions
 check_results
 check_fields
 check_options
+check_commands
 check_references
 check_examples
 exit $status
