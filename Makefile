@@ -31,6 +31,9 @@ INCDIR    ?= $(PREFIX)/include
 MANDIR    ?= $(PREFIX)/share/man
 DOCDIR    ?= $(PREFIX)/share/doc/shmcache
 UNITDIR   ?= $(PREFIX)/lib/systemd/system
+BASHDIR   ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR    ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR   ?= $(PREFIX)/share/fish/vendor_completions.d
 OPT       ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 ifeq ($(origin CC),default)
@@ -133,6 +136,7 @@ UNIT_A       := $(BUILD)/tests/libunit.a
 SO_NAME      := libshmcache.so.$(SO_MAJOR)
 SO           := $(BUILD)/libshmcache.so.$(VERSION)
 TOOLS        := $(call programs,$(TOOL_MAINS))
+COMPLETION   := $(BUILD)/completions/shmcache.bash
 SERVICES     := $(patsubst tools/systemd/%.in,$(BUILD)/%, \
 		$(wildcard tools/systemd/*.in))
 DEMOS        := $(call programs,$(DEMO_MAINS))
@@ -159,8 +163,9 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all lib tools tests benches demo demos check stress bench install \
-	uninstall clean help setup format check-format check-layers check-man \
-	check-symbols check-docs check-install check-package check-chroot \
+	uninstall completions clean help setup format check-format \
+	check-layers check-man check-symbols check-docs check-install \
+	check-package check-chroot \
 	check-models tidy FORCE \
 	$(FOLDERS:%=check-%) check-unit check-threads check-memory
 
@@ -168,6 +173,7 @@ all: lib tools
 lib: $(LIB_A) $(SO) $(BUILD)/$(SO_NAME) $(BUILD)/libshmcache.so $(HEADERS) \
 	$(BUILD)/shmcache.pc
 tools: $(TOOLS) $(SERVICES)
+completions: $(COMPLETION)
 tests: $(TESTS)
 benches: $(BENCHES)
 demos: all $(DEMOS)
@@ -186,6 +192,7 @@ help:
 	  'make check-chroot     the same, and use them in a system of their own' \
 	  'make stress           the long tests' \
 	  'make bench            the benchmarks' \
+	  'make completions      those of the shells, in build/completions/' \
 	  'make install          to DESTDIR/PREFIX (/usr/local); uninstall' \
 	  'make format, tidy     apply clang-format, run clang-tidy (14)' \
 	  'make clean' '' \
@@ -298,10 +305,15 @@ $(SERVICES): $(BUILD)/%: tools/systemd/%.in FORCE
 $(TOOLS): $(BUILD)/tools/%: $(OBJ)/tools/%.o \
     $(call objects,$(TOOL_SHARED)) $(if $(SHARED),$(SO),$(LIB_A))
 	$(call link,$(if $(SHARED),$(SO)) $(TOOL_LIBS) \
-	  $(if $(SHARED),,$(LIB_LIBS)) -lm)
+	  $(if $(SHARED),,$(LIB_LIBS)) -lresolv -lm)
 $(foreach t,$(TOOLS),$(eval $t: $(call objects, \
   $(wildcard $(patsubst shmcache,tools/cli/*.c, \
     $(patsubst shmcache-%,tools/%/*.c,$(notdir $t)))))))
+# Three files, one for each shell, made by asking the tools.
+$(COMPLETION): $(TOOLS) scripts/completions.sh
+	$(call say,GEN,$(@D))
+	$(Q)LD_LIBRARY_PATH='$(abspath $(BUILD))' \
+	  scripts/completions.sh $(BUILD)/tools $(@D)
 $(DEMOS): $(BUILD)/demo/%: $(OBJ)/demo/%.o \
     $(call objects,$(DEMO_SHARED)) $(LIB_A)
 	$(call link,$(TOOL_LIBS) $(DEMO_LIBS) $(LIB_LIBS) -lm)
@@ -398,7 +410,10 @@ tidy: $(HEADERS)
 
 # --- installing -------------------------------------------------------------
 
-install: all
+# Shells look for a file named after the command.
+TOOL_NAMES   := $(notdir $(TOOLS))
+
+install: all completions
 	$(Q)install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(BINDIR)' \
 	  '$(DESTDIR)$(INCDIR)' '$(DESTDIR)$(DOCDIR)'
 	$(Q)install -m 644 $(HEADERS) '$(DESTDIR)$(INCDIR)'
@@ -413,6 +428,15 @@ install: all
 	  install -D -m 644 $$page \
 	    '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; \
 	done
+	$(Q)install -D -m 644 $(COMPLETION) '$(DESTDIR)$(BASHDIR)/shmcache'
+	$(Q)install -D -m 644 $(dir $(COMPLETION))_shmcache \
+	  '$(DESTDIR)$(ZSHDIR)/_shmcache'
+	$(Q)install -D -m 644 $(dir $(COMPLETION))shmcache.fish \
+	  '$(DESTDIR)$(FISHDIR)/shmcache.fish'
+	$(Q)set -e; for tool in $(filter-out shmcache,$(TOOL_NAMES)); do \
+	  ln -sfn shmcache '$(DESTDIR)$(BASHDIR)'/$$tool; \
+	  ln -sfn shmcache.fish '$(DESTDIR)$(FISHDIR)'/$$tool.fish; \
+	done
 	$(Q)install -d '$(DESTDIR)$(UNITDIR)'
 	$(Q)install -m 644 $(SERVICES) '$(DESTDIR)$(UNITDIR)'
 
@@ -424,6 +448,9 @@ uninstall:
 	  libshmcache.so pkgconfig/shmcache.pc)
 	$(call remove,$(BINDIR),$(notdir $(TOOLS)))
 	$(call remove,$(UNITDIR),$(notdir $(SERVICES)))
+	$(call remove,$(BASHDIR),$(TOOL_NAMES))
+	$(call remove,$(ZSHDIR),_shmcache)
+	$(call remove,$(FISHDIR),$(TOOL_NAMES:%=%.fish))
 	$(call remove,$(DOCDIR),$(notdir $(DOCS)))
 	$(Q)rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || :
 	$(Q)for page in $(MAN_PAGES); do \

@@ -37,6 +37,10 @@ table() {
 	check|opt|spin, for the models|cmd spin|spin|-|-|-
 	check|opt|mandoc, for the man pages|cmd mandoc|mandoc|mandoc|mandoc|mandoc
 	check|opt|strace, for the count of system calls|cmd strace|strace|strace|strace|strace
+	check|opt|jq, for JSON that the tools print|cmd jq|jq|jq|jq|jq
+	check|opt|script, for tools on a terminal|cmd script|bsdutils|util-linux|util-linux|util-linux-misc
+	check|opt|zsh, for its completions|cmd zsh|zsh|zsh|zsh|zsh
+	check|opt|fish, for its completions|cmd fish|fish|fish|fish|fish
 	check|opt|tmux, for what runs full-screen|cmd tmux|tmux|tmux|tmux|tmux
 	check|opt|promtool, for what Prometheus reads|cmd promtool|prometheus|-|prometheus|prometheus
 	check|opt|systemd-analyze, for the units|cmd systemd-analyze|systemd|systemd|systemd|-
