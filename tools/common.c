@@ -55,7 +55,8 @@ static const struct advice advice_table[] = {
 	{ SHMCACHE_EBUSY, TOOL_NO_SPACE,
 	    "look for processes that are stopped or that hold pinned items" },
 	{ SHMCACHE_ECORRUPT, TOOL_UNSOUND,
-	    "remove the cache and let its users create it anew" },
+	    "remove the cache (rm, if nothing else can) and let its users "
+	    "create it anew" },
 	{ SHMCACHE_ENOCACHE, TOOL_NO_ATTACH,
 	    "check the name, and that a program has created the cache; "
 	    "NAME stands for /dev/shm/shmcache.NAME, and each container has "

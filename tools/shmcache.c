@@ -82,7 +82,8 @@ without_command(const char *word)
 	if (!word) {
 		return tool_usage("a command is missing");
 	}
-	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+	if (!strcmp(word, "--help") || !strcmp(word, "-h") ||
+	    !strcmp(word, "help")) {
 		return print_help();
 	}
 	if (!strcmp(word, "--version") || !strcmp(word, "-V")) {

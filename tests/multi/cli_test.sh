@@ -142,6 +142,8 @@ help_and_version() {
 		run 0 "$command" --version
 		out "shmcache $(cat VERSION)"
 	done
+	run 0 help
+	grep -q '^Commands:' "$work/out" || fail "no commands"
 	run 0 --version
 	out "shmcache $(cat VERSION)"
 }
@@ -176,6 +178,8 @@ usage_errors() {
 	refused "DELTA wants" incr "$name" key 1.5
 	refused "DELTA wants" incr "$name" key 9223372036854775808
 	refused "--cursor wants" keys "$name" --cursor=-1
+	refused "--at wants" touch "$name" key --at=-1
+	refused "--at wants" touch "$name" key --at none
 	refused "VERSION wants" cas "$name" key new value
 	run 2 create "$name" --extent=3000
 	err "power of two"
@@ -227,7 +231,7 @@ no_such_cache() {
 segment() {
 	local file=/dev/shm/shmcache.$name bytes
 	bytes=$(stat -c %s "$file")
-	[ "$bytes" -le $(($1 << 20)) ] && [ "$bytes" -gt $(($1 * 1000000)) ] ||
+	((bytes <= $1 << 20 && bytes > $1 * 1000000)) ||
 	    fail "$bytes bytes are not $1 MiB"
 	[ "$(stat -c %a "$file")" = "$2" ] || fail "not mode $2"
 }
@@ -337,6 +341,14 @@ confirmation_on_a_terminal() {
 	[ ! -e "/dev/shm/shmcache.$name" ] || fail "not destroyed"
 }
 
+# Overwrite the header of the entry "key" with "value".
+damage() {
+	local file=/dev/shm/shmcache.$name offset
+	offset=$(grep -obUaF keyvalue "$file" | cut -d: -f1)
+	head -c 24 /dev/zero | tr '\0' '\377' |
+	    dd of="$file" bs=1 seek=$((offset - 24)) conv=notrunc status=none
+}
+
 verify() {
 	make_cache
 	run 0 set "$name" key value
@@ -344,6 +356,10 @@ verify() {
 	no_out
 	err sound
 	run 0 verify "$name" --strict
+	damage
+	run 4 verify "$name"
+	grep -qE '^V[0-9]+: ' "$work/out" || fail "no violation"
+	err damaged
 	truncate -s 1M "/dev/shm/shmcache.$name"
 	run 4 verify "$name"
 	err "remove the cache"
@@ -717,6 +733,24 @@ dump_and_load() {
 	err "203 entries can be loaded"
 }
 
+# What is there throughout is in the dump, whatever others do.
+dump_beside_writers() {
+	local writer
+	make_cache
+	fill 200
+	"$shmcache" dump "$name" | sed 's/"user:/"other:/' >"$work/others"
+	while "$shmcache" load "$name" "$work/others" 2>/dev/null; do :; done &
+	writer=$!
+	for _ in 1 2 3 4 5; do
+		run 0 dump "$name"
+		[ "$(grep -o '"user:[0-9]*"' "$work/out" | sort -u | wc -l)" \
+		    = 200 ] || fail "not all of them"
+		tail -n 1 "$work/out" | grep -q '"end"' || fail "no end"
+	done
+	run 0 destroy "$name" --yes
+	wait $writer
+}
+
 dump_is_json() {
 	need jq
 	make_cache
@@ -1025,7 +1059,7 @@ cases="help_and_version usage_errors contradictions no_such_cache
     get_json conditional_sets numbers numbers_at_once times
     peek_counts_nothing delete_some list_keys list_keys_as_json
     list_by_cursor list_big_keys keys_into_other_commands dump_and_load
-    dump_is_json dump_from_another_hour damaged_dumps many_damaged_lines
+    dump_beside_writers dump_is_json dump_from_another_hour damaged_dumps many_damaged_lines
     truncated_dumps no_dumps huge_lines larger_than_the_cache closed_pipe
     full_device line_by_line progress color reading_only"
 

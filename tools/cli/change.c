@@ -35,14 +35,14 @@ for_each_key(struct call *call,
 
 /* --- touch ------------------------------------------------------------- */
 
-#define SECONDS_MAX 1e12
+static const char *at_text;
 
-static double at_s = -1;
+static int64_t at_ms;
 
 static const struct poptOption touch_options[] = {
 	{ "ttl", 't', POPT_ARG_STRING, &ttl_text, 0,
 	    "time to live from now on (default: the cache's)", "TIME" },
-	{ "at", '\0', POPT_ARG_DOUBLE, &at_s, 0,
+	{ "at", '\0', POPT_ARG_STRING, &at_text, 0,
 	    "expire at this time instead, in seconds since 1970 (date +%s)",
 	    "SECONDS" },
 	ARGUMENT_OPTIONS, COMMAND_OPTIONS_END
@@ -52,24 +52,25 @@ static int
 check_touch(struct call *call)
 {
 	(void)call;
-	if (at_s != -1 && ttl_text) {
+	if (at_text && ttl_text) {
 		return tool_usage("--ttl and --at exclude each other");
 	}
-	/* Written so that "nan", too, is out of range. */
-	if (at_s != -1 && !(at_s >= 0 && at_s <= SECONDS_MAX)) {
-		return tool_usage(
-		    "--at wants seconds since 1970, not %g", at_s);
+	if (!number_time("--ttl", ttl_text, &ttl_ms) ||
+	    !number_time("--at", at_text, &at_ms)) {
+		return TOOL_USAGE;
 	}
-	return number_time("--ttl", ttl_text, &ttl_ms) ? TOOL_GO_ON
-						       : TOOL_USAGE;
+	if (at_ms == SHMCACHE_TTL_NONE) {
+		return tool_usage("--at wants seconds since 1970; --ttl none "
+				  "is for ever");
+	}
+	return TOOL_GO_ON;
 }
 
 static int
 touch_entry(struct shmcache *cache, const struct bytes *key)
 {
-	if (at_s != -1) {
-		return shmcache_expire_at(
-		    cache, key->data, key->bytes, (int64_t)(at_s * 1000));
+	if (at_text) {
+		return shmcache_expire_at(cache, key->data, key->bytes, at_ms);
 	}
 	return shmcache_touch(cache, key->data, key->bytes, ttl_ms);
 }

@@ -225,11 +225,10 @@ run_verify(struct call *call)
 		tool_say(call->name, "sound");
 		return TOOL_OK;
 	}
-	tool_say(call->name, "%d violations: %s", violations,
-	    strict ? "if nobody used it meanwhile, it is damaged: remove it "
-		     "and let its users create it anew"
-		   : "it is damaged: remove it and let its users create it "
-		     "anew");
+	tool_say(call->name,
+	    "%s: remove the cache and let its users create it "
+	    "anew",
+	    strict ? "damaged, unless somebody used it meanwhile" : "damaged");
 	return TOOL_UNSOUND;
 }
 
