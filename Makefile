@@ -165,8 +165,7 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 .PHONY: all lib tools tests benches demo demos check stress bench install \
 	uninstall completions clean help setup format check-format \
 	check-layers check-man check-symbols check-docs check-install \
-	check-package check-chroot \
-	check-models tidy FORCE \
+	check-package check-chroot check-models tidy FORCE \
 	$(FOLDERS:%=check-%) check-unit check-threads check-memory
 
 all: lib tools
@@ -310,7 +309,7 @@ $(foreach t,$(TOOLS),$(eval $t: $(call objects, \
   $(wildcard $(patsubst shmcache,tools/cli/*.c, \
     $(patsubst shmcache-%,tools/%/*.c,$(notdir $t)))))))
 # Three files, one for each shell, made by asking the tools.
-$(COMPLETION): $(TOOLS) scripts/completions.sh
+$(COMPLETION): $(TOOLS) $(BUILD)/$(SO_NAME) scripts/completions.sh
 	$(call say,GEN,$(@D))
 	$(Q)LD_LIBRARY_PATH='$(abspath $(BUILD))' \
 	  scripts/completions.sh $(BUILD)/tools $(@D)

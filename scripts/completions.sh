@@ -8,13 +8,17 @@
 # keep in step.  Writes shmcache.bash, _shmcache (zsh) and shmcache.fish, each
 # for all of the tools.
 
-set -eu
+set -euo pipefail
 export LC_ALL=C
 [ $# = 2 ] || {
 	echo "usage: scripts/completions.sh TOOLS FOLDER" >&2
 	exit 2
 }
 tools=$1 folder=$2
+[ -x "$tools/shmcache" ] || {
+	echo "there is no $tools/shmcache" >&2
+	exit 1
+}
 mkdir -p "$folder"
 facts=$(mktemp)
 trap 'rm -f "$facts"' EXIT
@@ -22,8 +26,10 @@ trap 'rm -f "$facts"' EXIT
 # The help of "$1 $2" (a tool and a command, which may be empty) as facts, with
 # tabs between their words:
 #
-#	arguments  TOOL  COMMAND  NAME [FILE]
+#	arguments  TOOL  COMMAND  NAME [FILE]  WORD
 #	option     TOOL  COMMAND  LETTER  WORD  ARGUMENT  TEXT
+#
+# WORD, of arguments, is one that may stand before them as it is.
 help_facts() {
 	# shellcheck disable=SC2086
 	"$tools/$1" $2 --help | awk -v OFS='\t' -v tool="$1" -v command="$2" '
@@ -35,7 +41,12 @@ help_facts() {
 	/^Usage:/ {
 		line = $0
 		sub(/.*\[OPTION\.\.\.\] ?/, "", line)
-		print "arguments", tool, command, line
+		literal = ""
+		if (match(line, /^\[\[[a-z]+\] /)) {
+			literal = substr(line, 3, RLENGTH - 4)
+			line = "[" substr(line, RLENGTH + 1)
+		}
+		print "arguments", tool, command, line, literal
 	}
 	/^ +(-., )?--[a-z]/ {
 		flush()
@@ -99,12 +110,16 @@ done >"$facts"
 # What is known of "TOOL COMMAND": its options, and after them those that
 # take an argument, and its arguments.
 _shmcache_facts() {
-	options=() valued=' ' arguments=''
+	options=() valued=' ' arguments='' literal=''
 	case $1 in
 END
 	awk -F '\t' '
 	{ key = $2 ($3 == "" || $1 == "command" ? "" : " " $3) }
-	$1 == "arguments" { keys[++count] = key; arguments[key] = $4 }
+	$1 == "arguments" {
+		keys[++count] = key
+		arguments[key] = $4
+		literal[key] = $5
+	}
 	$1 == "option" {
 		names = ($4 == "" ? "" : "-" $4 " ") "--" $5
 		options[key] = options[key] " " names
@@ -118,6 +133,8 @@ END
 			printf "\t\toptions=(%s)\n", substr(options[key], 2)
 			printf "\t\tvalued='"'%s '"'\n", valued[key]
 			printf "\t\targuments='"'%s'"'\n", arguments[key]
+			if (literal[key] != "")
+				printf "\t\tliteral=%s\n", literal[key]
 			printf "\t\t;;\n"
 		}
 	}' "$facts"
@@ -152,8 +169,8 @@ _shmcache_offer() {
 _shmcache() {
 	local tool=${COMP_WORDS[0]##*/} current=${COMP_WORDS[COMP_CWORD]}
 	local first=1 command='' word skip='' kind file
-	local -a options places=()
-	local valued arguments commands
+	local -a options places=() words
+	local valued arguments literal commands
 
 	COMPREPLY=()
 	commands=$(_shmcache_commands "$tool")
@@ -182,6 +199,13 @@ _shmcache() {
 	if [[ $current == -* ]]; then
 		_shmcache_offer "$current" "${options[@]}"
 		return
+	fi
+	if [ -n "$literal" ]; then
+		if [ ${#places[@]} = 0 ]; then
+			_shmcache_offer "$current" "$literal"
+		elif [ "${places[0]}" = "$literal" ]; then
+			places=("${places[@]:1}")
+		fi
 	fi
 	read -r -a words <<<"$arguments"
 	kind=${words[${#places[@]}]-}
@@ -247,8 +271,11 @@ END
 	$1 == "arguments" {
 		keys[++count] = key
 		words = split($4, word, " ")
+		if ($5 != "")
+			spec[key] = " \\\n\t\t    \0471: :_alternative \"words:command:(" \
+			    $5 ")\" \"names:NAME:_shmcache_names\"\047"
 		for (i = 1; i <= words; i++)
-			spec[key] = spec[key] place(i, word[i])
+			spec[key] = spec[key] place(i + ($5 != ""), word[i])
 	}
 	$1 == "option" {
 		text = "[" quoted($7) "]" ($6 == "" ? "" : ":" $6 ": ")
@@ -340,8 +367,8 @@ END
 		    " -n " quoted("__fish_seen_subcommand_from " $3)
 	}
 	$1 == "arguments" {
-		printf "complete -c %s%s%s -a \047(__shmcache_names)\047\n", $2,
-		    seen, $4 ~ /FILE/ ? "" : " -f"
+		printf "complete -c %s%s%s -a \047%s(__shmcache_names)\047\n",
+		    $2, seen, $4 ~ /FILE/ ? "" : " -f", $5 == "" ? "" : $5 " "
 	}
 	$1 == "option" {
 		printf "complete -c %s%s%s -l %s%s -d %s\n", $2, seen,

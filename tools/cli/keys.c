@@ -234,9 +234,14 @@ check_bigkeys(struct call *call)
 		   : TOOL_USAGE;
 }
 
-/* The largest entries so far, the largest first; their keys are ours. */
+struct big {
+	void *key; /* ours, which entry.key is */
+	struct shmcache_entry entry;
+};
+
+/* The largest entries so far, the largest first. */
 struct ranking {
-	struct shmcache_entry *entries;
+	struct big *places;
 	int64_t count;
 	int error;
 };
@@ -245,11 +250,12 @@ static int
 visit_big(void *context, const struct shmcache_entry *entry)
 {
 	struct ranking *ranking = context;
-	struct shmcache_entry *entries = ranking->entries;
+	struct big *places = ranking->places;
 	int64_t place = ranking->count;
 	void *key;
 
-	if (place == limit && size_of(&entries[place - 1]) >= size_of(entry)) {
+	if (place == limit &&
+	    size_of(&places[place - 1].entry) >= size_of(entry)) {
 		return 0;
 	}
 	key = malloc(entry->key_bytes);
@@ -259,22 +265,24 @@ visit_big(void *context, const struct shmcache_entry *entry)
 	}
 	memcpy(key, entry->key, entry->key_bytes);
 	if (place == limit) {
-		free((void *)(uintptr_t)entries[--place].key);
+		free(places[--place].key);
 	} else {
 		ranking->count++;
 	}
-	for (; place > 0 && size_of(&entries[place - 1]) < size_of(entry);
+	for (; place > 0 && size_of(&places[place - 1].entry) < size_of(entry);
 	     place--) {
-		entries[place] = entries[place - 1];
+		places[place] = places[place - 1];
 	}
-	entries[place] = *entry;
-	entries[place].key = key;
+	places[place].key = key;
+	places[place].entry = *entry;
+	places[place].entry.key = key;
 	return 0;
 }
 
 static int
 print_ranking(const struct ranking *ranking)
 {
+	const struct shmcache_entry *entry;
 	int error = 0;
 	int64_t i;
 
@@ -282,10 +290,11 @@ print_ranking(const struct ranking *ranking)
 		print_heading();
 	}
 	for (i = 0; i < ranking->count && !error; i++) {
+		entry = &ranking->places[i].entry;
 		if (as_json) {
-			error = record_print(&ranking->entries[i], RECORD_SIZE);
+			error = record_print(entry, RECORD_SIZE);
 		} else {
-			print_columns(&ranking->entries[i]);
+			print_columns(entry);
 		}
 	}
 	return error;
@@ -297,23 +306,20 @@ run_bigkeys(struct call *call)
 	struct ranking ranking = { NULL, 0, 0 };
 	int result;
 
-	ranking.entries = calloc((size_t)limit, sizeof(*ranking.entries));
-	if (!ranking.entries) {
+	ranking.places = calloc((size_t)limit, sizeof(*ranking.places));
+	if (!ranking.places) {
 		return tool_fail(call->name, -ENOMEM);
 	}
 	result =
 	    shmcache_scan(call->cache, &cursor, &filter, visit_big, &ranking);
 	if (result >= 0) {
-		result = ranking.error;
-	}
-	if (result >= 0) {
-		result = print_ranking(&ranking);
+		result =
+		    ranking.error ? ranking.error : print_ranking(&ranking);
 	}
 	while (ranking.count > 0) {
-		ranking.count--;
-		free((void *)(uintptr_t)ranking.entries[ranking.count].key);
+		free(ranking.places[--ranking.count].key);
 	}
-	free(ranking.entries);
+	free(ranking.places);
 	return result < 0 ? tool_fail(call->name, result) : TOOL_OK;
 }
 

@@ -283,28 +283,25 @@ store_entry(const struct load *load, const struct bytes *key,
 	    client_flags);
 }
 
-/* What became of an entry: of it alone, or is it of no use to go on? */
+/*
+ * What became of an entry.  Want of room, and a key that is none, are troubles
+ * of this entry alone; with others there is no going on.
+ */
 static void
 account(struct load *load, int error)
 {
-	switch (error) {
-	case 0:
+	if (!error) {
 		load->loaded++;
-		break;
-	case SHMCACHE_EPRESENT:
+	} else if (error == SHMCACHE_EPRESENT) {
 		load->present++;
-		break;
-	case SHMCACHE_EKEY:
+	} else if (error == SHMCACHE_EKEY) {
 		load->damaged++;
 		complain(load, "damaged: %s", shmcache_strerror(error));
-		break;
-	case SHMCACHE_ETOOBIG:
-	case SHMCACHE_EBUSY:
+	} else if (tool_exit_code(error) == TOOL_NO_SPACE) {
 		load->refused++;
 		complain(load, "not stored: %s (%s)", shmcache_strerror(error),
 		    shmcache_last_error());
-		break;
-	default:
+	} else {
 		progress_erase();
 		load->stop = tool_fail(load->call->name, error);
 	}
