@@ -55,7 +55,7 @@ help_facts() {
 		word = substr($0, RSTART + 2, RLENGTH - 2)
 		text = substr($0, RSTART + RLENGTH)
 		argument = ""
-		if (match(text, /^=[^ ]+/)) {
+		if (match(text, /^[= ][A-Z]+/)) {
 			argument = substr(text, 2, RLENGTH - 1)
 			text = substr(text, RLENGTH + 1)
 		}
@@ -110,7 +110,7 @@ done >"$facts"
 # What is known of "TOOL COMMAND": its options, and after them those that
 # take an argument, and its arguments.
 _shmcache_facts() {
-	options=() valued=' ' arguments='' literal=''
+	options=() valued=' ' files=' ' arguments='' literal=''
 	case $1 in
 END
 	awk -F '\t' '
@@ -125,6 +125,8 @@ END
 		options[key] = options[key] " " names
 		if ($6 != "")
 			valued[key] = valued[key] " " names
+		if ($6 == "FILE")
+			files[key] = files[key] " " names
 	}
 	END {
 		for (i = 1; i <= count; i++) {
@@ -132,6 +134,8 @@ END
 			printf "\t\"%s\")\n", key
 			printf "\t\toptions=(%s)\n", substr(options[key], 2)
 			printf "\t\tvalued='"'%s '"'\n", valued[key]
+			if (files[key] != "")
+				printf "\t\tfiles='"'%s '"'\n", files[key]
 			printf "\t\targuments='"'%s'"'\n", arguments[key]
 			if (literal[key] != "")
 				printf "\t\tliteral=%s\n", literal[key]
@@ -166,11 +170,16 @@ _shmcache_offer() {
 	done
 }
 
+_shmcache_files() {
+	compopt -o filenames
+	mapfile -t COMPREPLY < <(compgen -f -- "$1")
+}
+
 _shmcache() {
 	local tool=${COMP_WORDS[0]##*/} current=${COMP_WORDS[COMP_CWORD]}
 	local first=1 command='' word skip='' kind file
 	local -a options places=() words
-	local valued arguments literal commands
+	local valued files arguments literal commands
 
 	COMPREPLY=()
 	commands=$(_shmcache_commands "$tool")
@@ -190,12 +199,15 @@ _shmcache() {
 		if [ -n "$skip" ]; then
 			[ "$word" = "=" ] || skip=
 		elif [[ $valued == *" $word "* ]]; then
-			skip=1
+			skip=$word
 		elif [[ $word != -* ]]; then
 			places+=("$word")
 		fi
 	done
-	[ -z "$skip" ] || return
+	if [ -n "$skip" ]; then
+		[[ $files != *" $skip "* ]] || _shmcache_files "$current"
+		return
+	fi
 	if [[ $current == -* ]]; then
 		_shmcache_offer "$current" "${options[@]}"
 		return
@@ -219,8 +231,7 @@ _shmcache() {
 		done
 		;;
 	*FILE*)
-		compopt -o filenames
-		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		_shmcache_files "$current"
 		;;
 	esac
 }
@@ -272,13 +283,14 @@ END
 		keys[++count] = key
 		words = split($4, word, " ")
 		if ($5 != "")
-			spec[key] = " \\\n\t\t    \0471: :_alternative \"words:command:(" \
+			spec[key] = " \\\n\t\t    \0471:NAME: _alternative \"words:command:(" \
 			    $5 ")\" \"names:NAME:_shmcache_names\"\047"
 		for (i = 1; i <= words; i++)
 			spec[key] = spec[key] place(i + ($5 != ""), word[i])
 	}
 	$1 == "option" {
-		text = "[" quoted($7) "]" ($6 == "" ? "" : ":" $6 ": ")
+		text = "[" quoted($7) "]" ($6 == "" ? "" : \
+		    ":" $6 ":" ($6 == "FILE" ? "_files" : " "))
 		long = "--" $5 ($6 == "" ? "" : "=")
 		short = $4 == "" ? "" : "-" $4
 		exclude = "(" (short == "" ? "" : short " ") "--" $5 ")"
@@ -372,7 +384,7 @@ END
 	}
 	$1 == "option" {
 		printf "complete -c %s%s%s -l %s%s -d %s\n", $2, seen,
-		    $4 == "" ? "" : " -s " $4, $5, $6 == "" ? "" : " -x",
+		    $4 == "" ? "" : " -s " $4, $5, $6 == "" ? "" : $6 == "FILE" ? " -r -F" : " -x",
 		    quoted($7)
 	}' "$facts"
 } >"$folder/shmcache.fish"

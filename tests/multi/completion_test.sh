@@ -88,6 +88,12 @@ in_bash() {
 	offered "shmcache get $name " ""
 	offered "shmcache load $name $work/dum" "$work/dump one"
 	offered "shmcache nonsense " ""
+	# An option of a tool that names a file, and a word before the name
+	if shmcache-stat --help | grep -q '\[top\]'; then
+		offered "shmcache-stat --output $work/dum" "$work/dump one"
+		offered "shmcache-stat top $name-" "$name-2"
+		offered "shmcache-stat to" top
+	fi
 }
 
 # --- the others -----------------------------------------------------------------
