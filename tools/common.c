@@ -138,7 +138,8 @@ tool_fail(const char *name, int error)
 	const char *text = shmcache_strerror(error);
 	const char *more = shmcache_last_error();
 
-	if (!strcmp(text, more)) {
+	/* The tool itself may be out of memory; the library has no more then. */
+	if (!strcmp(text, more) || error == -ENOMEM) {
 		tool_say(name, "%s%s%s", text, separator, what_to_do);
 	} else {
 		tool_say(

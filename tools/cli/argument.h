@@ -21,14 +21,14 @@ extern struct poptOption argument_options[];
 	}
 
 struct bytes {
-	char *data; /* from malloc(); a 0 follows */
+	char *data; /* from malloc() */
 	size_t bytes;
 };
 
 /*
  * The bytes that an argument stands for: itself, or with --escaped what its
- * escapes say.  The caller frees bytes_out->data.  Returns TOOL_GO_ON, or
- * having said what is wrong an exit code.
+ * escapes say; a 0 follows them.  The caller frees bytes_out->data.  Returns
+ * TOOL_GO_ON, or having said what is wrong an exit code.
  */
 int argument_bytes(const char *argument, struct bytes *bytes_out);
 
