@@ -884,7 +884,8 @@ no_dumps() {
 	run 4 load "$name" </dev/null
 	err "it is empty"
 	for text in hello '{"key": "a", "value": "b"}' '{}' '[]' \
-	    '{"shmcache_dump": "one", "time_ms": 0}' '{"shmcache_dump": 1}'; do
+	    '{"shmcache_dump": "one", "time_ms": 0}' '{"shmcache_dump": 1}' \
+	    '{"shmcache_dump": 1, "time_ms": -9223372036854775808}'; do
 		run 4 load "$name" <<<"$text"
 		err "line 1: "
 	done

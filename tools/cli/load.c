@@ -224,7 +224,8 @@ begin_dump(struct load *load, const json_t *object)
 	if (load->in_dump) {
 		end_dump(load, NULL);
 	}
-	if (!json_is_integer(version) || !json_is_integer(time_ms)) {
+	if (!json_is_integer(version) || !json_is_integer(time_ms) ||
+	    json_integer_value(time_ms) < 0) {
 		stop(load, "damaged: the first line of a dump has the numbers "
 			   "shmcache_dump and time_ms");
 		return;
