@@ -143,7 +143,8 @@ DEMOS        := $(call programs,$(DEMO_MAINS))
 BENCHES      := $(call programs,$(BENCH_MAINS))
 UNITS        := $(call programs,$(UNIT_MAINS))
 TESTS        := $(UNITS) $(call programs,$(FOLDER_MAINS))
-MAN_PAGES    := $(wildcard $(foreach s,1 3 5 7 8,docs/man/*.$s))
+SECTIONS     := 1 3 5 7 8
+MAN_PAGES    := $(wildcard $(SECTIONS:%=docs/man/*.%))
 DOCS         := README.md NEWS.md $(wildcard docs/*.md)
 
 HEADERS      := $(STAGED)/shmcache.h $(STAGED)/shmcache_admin.h \
@@ -410,51 +411,43 @@ tidy: $(HEADERS)
 # --- installing -------------------------------------------------------------
 
 # Shells look for a file named after the command.
-TOOL_NAMES   := $(notdir $(TOOLS))
+TOOL_NAMES = $(notdir $(TOOLS))
+OTHERS     = $(filter-out shmcache,$(TOOL_NAMES))
+
+# What is installed: MODE:SOURCE:DESTINATION, or link:TARGET:DESTINATION.
+# $(1): mode, $(2): folder, $(3): files
+place     = $(foreach f,$(3),$(1):$(f):$(2)/$(notdir $(f)))
+INSTALLED = $(call place,644,$(INCDIR),$(HEADERS)) \
+	    $(call place,644,$(LIBDIR),$(LIB_A)) \
+	    $(call place,755,$(LIBDIR),$(SO)) \
+	    link:$(notdir $(SO)):$(LIBDIR)/$(SO_NAME) \
+	    link:$(SO_NAME):$(LIBDIR)/libshmcache.so \
+	    $(call place,644,$(LIBDIR)/pkgconfig,$(BUILD)/shmcache.pc) \
+	    $(call place,755,$(BINDIR),$(TOOLS)) \
+	    $(foreach s,$(SECTIONS),$(call place,644,$(MANDIR)/man$s, \
+	      $(filter %.$s,$(MAN_PAGES)))) \
+	    644:$(COMPLETION):$(BASHDIR)/shmcache \
+	    $(call place,644,$(ZSHDIR),$(dir $(COMPLETION))_shmcache) \
+	    $(call place,644,$(FISHDIR),$(dir $(COMPLETION))shmcache.fish) \
+	    $(foreach t,$(OTHERS),link:shmcache:$(BASHDIR)/$t \
+	      link:shmcache.fish:$(FISHDIR)/$t.fish) \
+	    $(call place,644,$(UNITDIR),$(SERVICES)) \
+	    $(call place,644,$(DOCDIR),$(DOCS))
 
 install: all completions
-	$(Q)install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(BINDIR)' \
-	  '$(DESTDIR)$(INCDIR)' '$(DESTDIR)$(DOCDIR)'
-	$(Q)install -m 644 $(HEADERS) '$(DESTDIR)$(INCDIR)'
-	$(Q)install -m 644 $(LIB_A) '$(DESTDIR)$(LIBDIR)'
-	$(Q)install -m 755 $(SO) '$(DESTDIR)$(LIBDIR)'
-	$(Q)ln -sfn $(notdir $(SO)) '$(DESTDIR)$(LIBDIR)/$(SO_NAME)'
-	$(Q)ln -sfn $(SO_NAME) '$(DESTDIR)$(LIBDIR)/libshmcache.so'
-	$(Q)install -m 644 $(BUILD)/shmcache.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
-	$(if $(TOOLS),$(Q)install -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)')
-	$(Q)install -m 644 $(DOCS) '$(DESTDIR)$(DOCDIR)'
-	$(Q)set -e; for page in $(MAN_PAGES); do \
-	  install -D -m 644 $$page \
-	    '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; \
+	$(Q)set -e; IFS=:; for item in $(INSTALLED); do \
+	  set -- $$item; to='$(DESTDIR)'$$3; \
+	  case $$1 in \
+	  link) mkdir -p "$${to%/*}"; ln -sfn "$$2" "$$to" ;; \
+	  *) install -D -m "$$1" "$$2" "$$to" ;; \
+	  esac; \
 	done
-	$(Q)install -D -m 644 $(COMPLETION) '$(DESTDIR)$(BASHDIR)/shmcache'
-	$(Q)install -D -m 644 $(dir $(COMPLETION))_shmcache \
-	  '$(DESTDIR)$(ZSHDIR)/_shmcache'
-	$(Q)install -D -m 644 $(dir $(COMPLETION))shmcache.fish \
-	  '$(DESTDIR)$(FISHDIR)/shmcache.fish'
-	$(Q)set -e; for tool in $(filter-out shmcache,$(TOOL_NAMES)); do \
-	  ln -sfn shmcache '$(DESTDIR)$(BASHDIR)'/$$tool; \
-	  ln -sfn shmcache.fish '$(DESTDIR)$(FISHDIR)'/$$tool.fish; \
-	done
-	$(Q)install -d '$(DESTDIR)$(UNITDIR)'
-	$(Q)install -m 644 $(SERVICES) '$(DESTDIR)$(UNITDIR)'
 
-# $(1): folder, $(2): files in it; it need not be there
-remove = $(Q)! cd '$(DESTDIR)$(1)' 2>/dev/null || rm -f $(2)
 uninstall:
-	$(call remove,$(INCDIR),$(notdir $(HEADERS)))
-	$(call remove,$(LIBDIR),libshmcache.a $(notdir $(SO)) $(SO_NAME) \
-	  libshmcache.so pkgconfig/shmcache.pc)
-	$(call remove,$(BINDIR),$(notdir $(TOOLS)))
-	$(call remove,$(UNITDIR),$(notdir $(SERVICES)))
-	$(call remove,$(BASHDIR),$(TOOL_NAMES))
-	$(call remove,$(ZSHDIR),_shmcache)
-	$(call remove,$(FISHDIR),$(TOOL_NAMES:%=%.fish))
-	$(call remove,$(DOCDIR),$(notdir $(DOCS)))
-	$(Q)rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || :
-	$(Q)for page in $(MAN_PAGES); do \
-	  rm -f '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; \
+	$(Q)IFS=:; for item in $(INSTALLED); do \
+	  set -- $$item; rm -f '$(DESTDIR)'"$$3"; \
 	done
+	$(Q)rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || :
 
 clean:
 	rm -rf $(BUILD)
