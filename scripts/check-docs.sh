@@ -161,25 +161,18 @@ run_script() {
 
 # $1: expected lines, $2: those there are
 as_expected() {
-	local want have
-	while IFS= read -r want <&3; do
-		IFS= read -r have <&4 || {
-			echo "expected: $want"
-			echo "but there is no more"
-			return 1
-		}
+	local i line want have
+	mapfile -t want <"$1"
+	mapfile -t have <"$2"
+	for ((i = 0; i < ${#want[@]} || i < ${#have[@]}; i++)); do
+		line=${want[i]-}
 		# shellcheck disable=SC2053
-		[[ $have == ${want//.../*} ]] || {
-			echo "expected: $want"
-			echo "found:    $have"
+		[[ ${have[i]-} == ${line//.../*} ]] || {
+			echo "expected: $line"
+			echo "found:    ${have[i]-}"
 			return 1
 		}
-	done 3<"$1" 4<"$2"
-	[ "$(wc -l <"$1")" = "$(wc -l <"$2")" ] || {
-		echo "there is more than expected:"
-		cat "$2"
-		return 1
-	}
+	done
 }
 
 export -f run_script as_expected check_unit
