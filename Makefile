@@ -387,12 +387,14 @@ check-chroot:
 	$(call check,scripts/check-package.sh --chroot)
 
 # What takes long: many operations, every state and step of the crash stepper,
-# the larger configurations of the models, and the packages in a system made for
-# them.
+# the larger configurations of the models, mistakes that tests must notice, and
+# the packages in a system made for them.
 stress: all $(call tests_of,stress) $(call tests_of,crash)
 	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress) \
 	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
+	  --check planted 'tests/mutants/run.sh $(BUILD)/mutants \
+	    tests/mutants/planted.list' \
 	  --check package 'scripts/check-package.sh --chroot'
 bench: all $(BENCHES)
 	$(Q)set -e; for program in $(BENCHES); do \

@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * history_load.c - see history_load.h
+ */
+#include "tests/support/history_load.h"
+
+#include "tests/support/cache.h"
+#include "tests/support/child.h"
+#include "tests/support/history.h"
+#include "tests/support/prng.h"
+#include "tests/support/run.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define PROCS_MAX     32
+#define THREADS_MAX   8
+#define COUNTER_EVERY 3 /* each third key is a counter */
+#define READ_EVERY                                                             \
+	2 /* each second is mostly read, so that it is old enough
+			   to be evicted, and copied on */
+#define SHORT_MARK    0xc7u /* first byte of chunks; a counter has digits */
+#define LONG_MARK     0xc8u
+#define SHORT_WORDS   12
+#define LONG_WORDS    112
+#define VALUE_ROOM    4096
+#define SLEEP_MOST_US 1500
+
+static struct history_load load;
+
+/*
+ * Rounds take turns.  In a mixed one keys come and go beside many others.  In a
+ * narrow one there are but two, whose values have one length, so that new ones
+ * come to lie exactly where old ones lay: who reads a place whose time is over
+ * finds a value of the key there, only not the one of now.
+ */
+struct shape {
+	unsigned keys;
+	bool narrow;
+};
+
+static const struct shape shapes[] = { { 12, false }, { 2, true } };
+
+/* What one thread's operations were; it goes on when its process is killed and
+   another takes its place. */
+struct log {
+	_Atomic uint64_t used;
+	struct history_event *events; /* load.round / threads of them */
+};
+
+static struct shmcache *cache;
+static struct log *logs; /* of all threads; shared */
+static uint64_t log_room;
+static uint64_t round_number;
+
+struct worker {
+	struct prng prng;
+	struct log *log;
+	struct history_event *event; /* of the call under way */
+	uint32_t number;
+	uint32_t life; /* processes that had this number before */
+	uint64_t chunks;
+	char key[32];
+	size_t key_bytes;
+	bool counter;
+	unsigned char value[VALUE_ROOM];
+	size_t value_bytes;
+};
+
+static const struct shape *
+shape(void)
+{
+	return &shapes[round_number % TEST_COUNT_OF(shapes)];
+}
+
+/* Values */
+
+/* A chunk: its number, whose lowest byte is a mark, and words that follow from
+   it. */
+static size_t
+put_chunk(unsigned char *at, uint64_t chunk)
+{
+	size_t words = (chunk & 0xff) == LONG_MARK
+			   ? LONG_WORDS
+			   : 1 + prng_mix(chunk) % SHORT_WORDS;
+
+	for (uint64_t i = 0; i < words; i++) {
+		uint64_t word = i == 0 ? chunk : prng_mix(chunk + i);
+
+		memcpy(at + 8 * i, &word, sizeof(word));
+	}
+	return 8 * words;
+}
+
+static uint64_t
+fresh_chunk(struct worker *w)
+{
+	uint64_t serial = (uint64_t)w->life << 32 | ++w->chunks;
+
+	return (prng_mix(serial << 10 | w->number) & ~UINT64_C(0xff)) |
+	       (shape()->narrow ? LONG_MARK : SHORT_MARK);
+}
+
+/* Number of the value; every byte is looked at. */
+static uint64_t
+read_value(const unsigned char *bytes, size_t count)
+{
+	unsigned char chunk_bytes[8 * LONG_WORDS];
+	uint64_t value = 0, chunk;
+	char text[32];
+
+	CHECK_SAY(
+	    count > 0 && count <= VALUE_ROOM, "a value of %zu bytes", count);
+	if (bytes[0] != SHORT_MARK && bytes[0] != LONG_MARK) {
+		char *end;
+
+		CHECK_SAY(count < sizeof(text), "%zu bytes of no value", count);
+		memcpy(text, bytes, count);
+		text[count] = '\0';
+		value = history_counter(strtoll(text, &end, 10));
+		CHECK_SAY(end == text + count, "no value: '%s'", text);
+		return value;
+	}
+	for (size_t at = 0, n; at < count; at += n) {
+		CHECK_SAY(count - at >= 8, "half a chunk");
+		memcpy(&chunk, bytes + at, sizeof(chunk));
+		n = put_chunk(chunk_bytes, chunk);
+		CHECK_SAY(
+		    n <= count - at && memcmp(chunk_bytes, bytes + at, n) == 0,
+		    "torn or foreign bytes at %zu of %zu", at, count);
+		value = at == 0 ? history_value(chunk)
+				: history_appended(value, chunk);
+	}
+	return value;
+}
+
+/* A value that was never stored before, into worker->value. */
+static uint64_t
+make_value(struct worker *w)
+{
+	uint64_t chunk = fresh_chunk(w);
+
+	if (w->counter) {
+		int64_t number = (int64_t)(chunk >> 16);
+
+		w->value_bytes =
+		    (size_t)snprintf((char *)w->value, 32, "%" PRId64, number);
+		return history_counter(number);
+	}
+	w->value_bytes = put_chunk(w->value, chunk);
+	return history_value(chunk);
+}
+
+/* Noting */
+
+static void
+call_begins(
+    struct worker *w, enum history_kind kind, uint64_t argument, uint64_t seen)
+{
+	uint64_t used = atomic_load(&w->log->used);
+	struct history_event *e = &w->log->events[used];
+
+	*e = (struct history_event){ .key = (uint64_t)round_number << 8,
+		.argument = argument,
+		.seen = seen,
+		.kind = (uint8_t)kind };
+	e->key |= (uint64_t)(w->key[0] - 'a');
+	e->called_ns = clock_ns(CLOCK_MONOTONIC);
+	atomic_store(&w->log->used, used + 1);
+	w->event = e;
+}
+
+static void
+call_returned(struct worker *w, enum history_result result)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+
+	w->event->result = (uint8_t)result;
+	atomic_signal_fence(memory_order_seq_cst); /* a kill may come here */
+	w->event->returned_ns = now_ns;
+}
+
+static enum history_result
+result_of(int code, const char *call)
+{
+	if (code == 0) {
+		return HISTORY_DONE;
+	}
+	CHECK_SAY(code == SHMCACHE_ENOENT, "%s: %s (%s)", call,
+	    shmcache_strerror(code), shmcache_last_error());
+	return HISTORY_ABSENT;
+}
+
+/* Operations */
+
+static int
+get_by_pin(struct worker *w)
+{
+	struct shmcache_item item;
+	int code = shmcache_get_pinned(cache, w->key, w->key_bytes, &item);
+
+	if (code != 0) {
+		return code;
+	}
+	CHECK(item.value_bytes <= sizeof(w->value));
+	memcpy(w->value, item.value, item.value_bytes);
+	w->value_bytes = item.value_bytes;
+	CHECK_RESULT(shmcache_unpin(cache, &item), 0);
+	return 0;
+}
+
+static void
+op_get(struct worker *w)
+{
+	uint64_t dice = prng_below(&w->prng, 8);
+	enum history_result result;
+	int code;
+
+	call_begins(w, HISTORY_GET, 0, 0);
+	if (dice == 0) {
+		code = get_by_pin(w);
+	} else {
+		code = (dice < 3 ? shmcache_peek : shmcache_get)(cache, w->key,
+		    w->key_bytes, w->value, sizeof(w->value), &w->value_bytes,
+		    NULL);
+	}
+	result = result_of(code, "get");
+	if (result == HISTORY_DONE) {
+		w->event->seen = read_value(w->value, w->value_bytes);
+	}
+	call_returned(w, result);
+}
+
+static void
+op_set(struct worker *w)
+{
+	call_begins(w, HISTORY_SET, make_value(w), 0);
+	CHECK_RESULT(shmcache_set(cache, w->key, w->key_bytes, w->value,
+			 w->value_bytes, 0, 0),
+	    0);
+	call_returned(w, HISTORY_DONE);
+}
+
+static void
+op_delete(struct worker *w)
+{
+	int code;
+
+	call_begins(w, HISTORY_DELETE, 0, 0);
+	code = shmcache_delete(cache, w->key, w->key_bytes);
+	call_returned(w, result_of(code, "delete"));
+}
+
+/* Not noted: what makes room scarce, and what looks after the cache. */
+static void
+op_other(struct worker *w)
+{
+	char key[40];
+	int key_bytes = snprintf(
+	    key, sizeof(key), "other-%" PRIu64, prng_below(&w->prng, 100000));
+	uint64_t dice = prng_below(&w->prng, 100);
+
+	if (dice == 0) {
+		CHECK_RESULT(shmcache_sweep(cache, NULL), 0);
+	} else if (dice < 20) {
+		(void)result_of(shmcache_touch(cache, w->key, w->key_bytes,
+				    SHMCACHE_TTL_NONE),
+		    "touch");
+	} else {
+		memset(w->value, 'x', 900);
+		CHECK_RESULT(shmcache_set(cache, key, (size_t)key_bytes,
+				 w->value, 900, 0, 0),
+		    0);
+	}
+}
+
+static const struct {
+	void (*act)(struct worker *w);
+	unsigned share; /* of 100 */
+} operations[] = {
+	{ op_get, 45 },
+	{ op_set, 22 },
+	{ op_delete, 5 },
+	{ op_other, 28 },
+};
+
+#define OTHER_FROM 72 /* on the dice: op_other */
+
+static void
+act(struct worker *w)
+{
+	bool narrow = shape()->narrow;
+	uint64_t dice = prng_below(&w->prng, narrow ? OTHER_FROM : 100);
+	uint64_t key = prng_below(&w->prng, shape()->keys);
+	size_t i = 0;
+
+	w->counter = !narrow && key % COUNTER_EVERY == 0;
+	w->key_bytes = (size_t)snprintf(w->key, sizeof(w->key), "%c-%" PRIu64,
+	    (int)('a' + key), round_number);
+	if (!narrow && key % READ_EVERY == 0 && dice < OTHER_FROM &&
+	    prng_below(&w->prng, 16) != 0) {
+		dice = 0;
+	}
+	while (dice >= operations[i].share) {
+		dice -= operations[i++].share;
+	}
+	operations[i].act(w);
+}
+
+/* Processes */
+
+static void *
+thread_main(void *argument)
+{
+	struct worker *w = argument;
+
+	while (atomic_load(&w->log->used) < log_room) {
+		act(w);
+	}
+	return NULL;
+}
+
+struct start {
+	uint32_t process;
+	uint32_t life;
+};
+
+static void
+process_main(void *argument)
+{
+	static struct worker workers[THREADS_MAX];
+	pthread_t ids[THREADS_MAX];
+	struct start start;
+
+	memcpy(&start, argument, sizeof(start));
+	interrupt_often(SLEEP_MOST_US);
+	for (uint32_t i = 0; i < load.threads; i++) {
+		struct worker *w = &workers[i];
+
+		w->number = start.process * (uint32_t)load.threads + i;
+		w->life = start.life;
+		w->log = &logs[w->number];
+		prng_init(&w->prng, run_seed(),
+		    (uint64_t)start.life << 16 | w->number);
+		CHECK(pthread_create(&ids[i], NULL, thread_main, w) == 0);
+	}
+	for (uint64_t i = 0; i < load.threads; i++) {
+		CHECK(pthread_join(ids[i], NULL) == 0);
+	}
+}
+
+struct driver {
+	struct prng prng;
+	pid_t pids[PROCS_MAX]; /* 0: done */
+	uint64_t killed;
+	uint32_t next_life;
+};
+
+static void
+start_process(struct driver *driver, uint32_t process)
+{
+	struct start start = { process, driver->next_life++ };
+
+	driver->pids[process] = child_start(process_main, &start);
+}
+
+/* The process is dead: what it was at ends here. */
+static void
+end_calls(uint32_t process)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+
+	for (uint64_t i = 0; i < load.threads; i++) {
+		struct log *log = &logs[process * load.threads + i];
+		uint64_t used = atomic_load(&log->used);
+
+		if (used > 0 && log->events[used - 1].returned_ns == 0) {
+			log->events[used - 1].returned_ns = now_ns;
+		}
+	}
+}
+
+static void
+kill_one(struct driver *driver)
+{
+	uint32_t process = (uint32_t)prng_below(&driver->prng, load.procs);
+	int code;
+
+	if (driver->pids[process] == 0) {
+		return;
+	}
+	CHECK_SYS(kill(driver->pids[process], SIGKILL));
+	code = child_wait(driver->pids[process]);
+	CHECK_SAY(code == 0 || code == 128 + SIGKILL,
+	    "process %u ended with code %d", process, code);
+	end_calls(process);
+	driver->killed += code != 0;
+	driver->pids[process] = 0;
+	if (code != 0) {
+		start_process(driver, process);
+	}
+}
+
+/* True if somebody is still at work. */
+static bool
+collect(struct driver *driver)
+{
+	bool working = false;
+
+	for (uint64_t i = 0; i < load.procs; i++) {
+		int status = 0;
+
+		if (driver->pids[i] == 0) {
+			continue;
+		}
+		if (waitpid(driver->pids[i], &status, WNOHANG) !=
+		    driver->pids[i]) {
+			working = true;
+			continue;
+		}
+		CHECK_SAY(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		    "process %" PRIu64 ": wait status %x", i, (unsigned)status);
+		driver->pids[i] = 0;
+	}
+	return working;
+}
+
+static uint64_t
+noted_in_all(void)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t i = 0; i < load.procs * load.threads; i++) {
+		sum += atomic_load(&logs[i].used);
+	}
+	return sum;
+}
+
+static void
+work_a_round(struct driver *driver)
+{
+	uint64_t target = load.round, kills = 0;
+
+	for (uint64_t i = 0; i < load.procs * load.threads; i++) {
+		atomic_store(&logs[i].used, 0);
+	}
+	for (uint32_t i = 0; i < load.procs; i++) {
+		start_process(driver, i);
+	}
+	while (collect(driver)) {
+		/* Kills are spread over the round by its progress. */
+		if (kills < noted_in_all() * load.kills / target) {
+			kill_one(driver);
+			kills++;
+		}
+		sleep_us(1 + (unsigned)prng_below(&driver->prng, 500));
+	}
+}
+
+static void
+check_a_round(struct history_event *all, struct history_verdict *total)
+{
+	struct history_verdict verdict;
+	size_t count = 0;
+
+	for (uint64_t i = 0; i < load.procs * load.threads; i++) {
+		uint64_t used = atomic_load(&logs[i].used);
+
+		memcpy(all + count, logs[i].events, used * sizeof(*all));
+		count += used;
+	}
+	history_check(all, count, true, &verdict);
+	total->checked += verdict.checked;
+	total->keys += verdict.keys;
+	total->killed += verdict.killed;
+	if (verdict.widest > total->widest) {
+		total->widest = verdict.widest;
+	}
+	CHECK_SAY(!verdict.violated, "%s", verdict.text);
+}
+
+static struct history_event *
+make_logs(void)
+{
+	uint64_t count = load.procs * load.threads;
+	struct history_event *all;
+
+	log_room = load.round / count;
+	logs = shared_alloc(count * sizeof(*logs));
+	for (uint64_t i = 0; i < count; i++) {
+		logs[i].events =
+		    shared_alloc(log_room * sizeof(*logs[i].events));
+	}
+	all = calloc(count * log_room, sizeof(*all));
+	CHECK(all != NULL);
+	return all;
+}
+
+static void
+histories_are_linearizable(void)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	struct driver driver = { .killed = 0 };
+	struct history_verdict total = { 0 };
+	struct history_event *all;
+	struct shmcache_stats stats;
+
+	CHECK_SAY(load.procs >= 1 && load.procs <= PROCS_MAX &&
+		      load.threads >= 1 && load.threads <= THREADS_MAX &&
+		      load.procs * load.threads <= 60,
+	    "--procs 1 to %d, --threads 1 to %d, 60 in all", PROCS_MAX,
+	    THREADS_MAX);
+	CHECK_SAY(load.round >= 1000, "--round must be 1000 or more");
+	/* Room for what all threads can pin at once, and a little more. */
+	options.extent_bytes = 4096;
+	options.capacity_bytes =
+	    (20 + 3 * load.procs * load.threads) * 4096 + (256 << 10);
+	options.expected_items = 4096;
+	options.peer_slots = 64;
+	cache = cache_create("history", &options);
+	all = make_logs();
+	prng_init(&driver.prng, run_seed(), 1000000);
+	do {
+		round_number++;
+		work_a_round(&driver);
+		check_a_round(all, &total);
+	} while (total.checked < load.ops);
+	stats = cache_stats(cache);
+	printf("  %" PRIu64 " operations of %" PRIu64
+	       " histories checked, %" PRIu64 " processes killed, %" PRIu64
+	       " operations with them, at most %" PRIu64 " configurations\n",
+	    total.checked, total.keys, driver.killed, total.killed,
+	    total.widest);
+	printf("  %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
+	       " evictions, %" PRIu64 " second chances, %" PRIu64 " aborts\n",
+	    stats.get_hits, stats.get_misses, stats.evictions,
+	    stats.second_chances, stats.tentative_aborts);
+	CHECK(stats.set_failures == 0);
+	CHECK(stats.get_hits > 0 && stats.evictions > 0);
+	CHECK_RESULT(shmcache_sweep(cache, NULL), 0);
+	cache_check_sound(cache);
+	CHECK_RESULT(shmcache_close(cache), 0);
+	free(all);
+}
+
+int
+history_load_main(int argc, char **argv, const struct history_load *defaults)
+{
+	static const struct test_case cases[] = {
+		CASE(histories_are_linearizable),
+	};
+	static const struct test_option options[] = {
+		{ "procs", &load.procs, "processes" },
+		{ "threads", &load.threads, "threads of each process" },
+		{ "ops", &load.ops, "operations in all" },
+		{ "round", &load.round, "operations that are checked at once" },
+		{ "kills", &load.kills, "processes killed in a round, about" },
+	};
+	static const struct test_suite suite = {
+		.cases = cases,
+		.case_count = TEST_COUNT_OF(cases),
+		.options = options,
+		.option_count = TEST_COUNT_OF(options),
+		.limit_seconds = 24 * 3600,
+	};
+
+	load = *defaults;
+	return run_suite(argc, argv, &suite);
+}
