@@ -12,7 +12,7 @@
 #   tests/unit/shm_*_test.c  cmocka, linked with libshm.a alone: a call from
 #                            shm/ up into the cache fails to link
 #   tests/unit/*_test.c      cmocka, linked with libshmcache.a
-#   tests/multi, crash, stress, regress/*_test.c
+#   tests/multi, crash, fuzz, stress, regress/*_test.c
 #                            one program each if it has a main(); the
 #                            folder's other files and tests/support/ go into
 #                            all of them
@@ -119,7 +119,7 @@ UNIT_SHM     := $(filter tests/unit/shm_%,$(UNIT_MAINS))
 UNIT_LIB     := $(filter-out $(UNIT_SHM),$(UNIT_MAINS))
 
 # Folders whose *_test.c and *_test.sh are programs of their own.
-FOLDERS      := multi crash stress regress
+FOLDERS      := multi crash fuzz stress regress
 folder_mains = $(call with_main,$(wildcard tests/$(1)/*_test.c))
 folder_rest  = $(filter-out $(call folder_mains,$(1)), \
 	       $(wildcard tests/$(1)/*.c))
@@ -184,7 +184,7 @@ help:
 	  'make demo             build the demo and run it' \
 	  'make check            build and run every test' \
 	  'make check-unit       one part of it; also -multi, -crash, -regress,' \
-	  '                      -models, -layers, -man, -symbols, -docs, -format' \
+	  '                      -fuzz, -models, -layers, -man, -symbols, -docs, -format' \
 	  'make check-threads    the tests that stay in one process, for SAN=thread' \
 	  'make check-memory     the tests worth a run with SAN=address' \
 	  'make check-install    install to a scratch folder and use it from there' \
@@ -343,6 +343,7 @@ RUN          = $(Q)SHMCACHE_BUILD='$(abspath $(BUILD))' CC='$(CC)' tests/run.sh
 check        = $(Q)$(1) || [ $$? = 77 ]
 MODELS       = $(wildcard tests/models/run.sh)
 STAGE_models = --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models')
+PLANTED      = tests/mutants/run.sh $(BUILD)/mutants tests/mutants/planted.list
 STAGE_rules  = --check rules scripts/check-layers.sh \
 	       $(wildcard docs/man/check.sh) 'scripts/check-symbols.sh $(SO)'
 STAGE_docs   = --check docs 'scripts/check-docs.sh $(BUILD)'
@@ -351,6 +352,7 @@ check: all tests
 	$(RUN) --stage unit $(call tests_of,unit) \
 	  --stage multi $(call tests_of,multi) \
 	  --stage crash $(call tests_of,crash) \
+	  --stage fuzz $(call tests_of,fuzz) \
 	  --stage regress $(call tests_of,regress) \
 	  $(STAGE_models) $(STAGE_rules) $(STAGE_docs)
 
@@ -389,12 +391,12 @@ check-chroot:
 # What takes long: many operations, every state and step of the crash stepper,
 # the larger configurations of the models, mistakes that tests must notice, and
 # the packages in a system made for them.
-stress: all $(call tests_of,stress) $(call tests_of,crash)
+stress: all $(call tests_of,stress) $(call tests_of,crash) $(call tests_of,fuzz)
 	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress) \
 	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
+	  --stage fuzz '$(BUILD)/tests/fuzz/damage_test --every 1 --rounds 300000' \
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
-	  --check planted 'tests/mutants/run.sh $(BUILD)/mutants \
-	    tests/mutants/planted.list' \
+	  --check planted '$(PLANTED)' \
 	  --check package 'scripts/check-package.sh --chroot'
 bench: all $(BENCHES)
 	$(Q)set -e; for program in $(BENCHES); do \

@@ -56,7 +56,7 @@ build() {
 # How a command that should fail has ended.
 try() {
 	local rc
-	timeout -k 5 "${MUTANT_TIMEOUT:-120}" \
+	timeout -k 5 "${MUTANT_TIMEOUT:-300}" \
 	    "${@//BUILD/$tree/build}" >"$work/output" 2>&1 </dev/null
 	rc=$?
 	find /dev/shm -maxdepth 1 -name 'shmcache.test-*' -mmin +5 -delete
