@@ -23,6 +23,7 @@
 
 #define PROCS_MAX     32
 #define THREADS_MAX   8
+#define KEYS_MAX      12
 #define COUNTER_EVERY 3 /* each third key is a counter */
 #define READ_EVERY                                                             \
 	2 /* each second is mostly read, so that it is old enough
@@ -40,14 +41,21 @@ static struct history_load load;
  * Rounds take turns.  In a mixed one keys come and go beside many others.  In a
  * narrow one there are but two, whose values have one length, so that new ones
  * come to lie exactly where old ones lay: who reads a place whose time is over
- * finds a value of the key there, only not the one of now.
+ * finds a value of the key there, only not the one of now.  In a roomy one the
+ * cache holds whatever is written, so that nothing is ever missing.
  */
 struct shape {
 	unsigned keys;
 	bool narrow;
+	bool roomy;
 };
 
-static const struct shape shapes[] = { { 12, false }, { 2, true } };
+static const struct shape shapes[] = {
+	{ .keys = KEYS_MAX },
+	{ .keys = 2, .narrow = true },
+	{ .keys = KEYS_MAX },
+	{ .keys = 4, .roomy = true },
+};
 
 /* What one thread's operations were; it goes on when its process is killed and
    another takes its place. */
@@ -57,9 +65,16 @@ struct log {
 };
 
 static struct shmcache *cache;
-static struct log *logs; /* of all threads; shared */
+static struct shmcache *reading; /* a handle of it that can't write */
+static struct log *logs;         /* of all threads; shared */
 static uint64_t log_room;
 static uint64_t round_number;
+
+/* What gets gave, for cas. */
+struct token {
+	uint64_t value;
+	uint64_t version;
+};
 
 struct worker {
 	struct prng prng;
@@ -68,6 +83,8 @@ struct worker {
 	uint32_t number;
 	uint32_t life; /* processes that had this number before */
 	uint64_t chunks;
+	struct token tokens[KEYS_MAX]; /* what gets found last, by key */
+	struct token *token;           /* of the key at hand */
 	char key[32];
 	size_t key_bytes;
 	bool counter;
@@ -191,12 +208,20 @@ call_returned(struct worker *w, enum history_result result)
 static enum history_result
 result_of(int code, const char *call)
 {
-	if (code == 0) {
+	switch (code) {
+	case 0:
 		return HISTORY_DONE;
+	case SHMCACHE_ENOENT:
+		return HISTORY_ABSENT;
+	case SHMCACHE_EPRESENT:
+	case SHMCACHE_ECHANGED:
+		return HISTORY_PRESENT;
+	case SHMCACHE_ETOOBIG: /* append */
+		return HISTORY_WITHOUT;
+	default:
+		check_failed(__FILE__, __LINE__, "%s: %s (%s)", call,
+		    shmcache_strerror(code), shmcache_last_error());
 	}
-	CHECK_SAY(code == SHMCACHE_ENOENT, "%s: %s (%s)", call,
-	    shmcache_strerror(code), shmcache_last_error());
-	return HISTORY_ABSENT;
 }
 
 /* Operations */
@@ -217,46 +242,204 @@ get_by_pin(struct worker *w)
 	return 0;
 }
 
+static int
+get_among_many(struct worker *w)
+{
+	struct shmcache_get_request requests[3] = { 0 };
+
+	for (unsigned i = 0; i < 3; i++) {
+		requests[i].key = i == 1 ? w->key : "nothing";
+		requests[i].key_bytes = i == 1 ? w->key_bytes : 6 + i;
+		requests[i].buffer = w->value;
+		requests[i].buffer_bytes = sizeof(w->value);
+	}
+	CHECK(shmcache_multi_get(cache, requests, 3) >= 0);
+	w->value_bytes = requests[1].value_bytes;
+	return requests[1].result;
+}
+
+/* A scan over all slots, which is what the key's slot is seen by. */
+static int
+visit(void *context, const struct shmcache_entry *entry)
+{
+	struct worker *w = context;
+
+	if (entry->key_bytes != w->key_bytes ||
+	    memcmp(entry->key, w->key, w->key_bytes) != 0) {
+		return 0;
+	}
+	CHECK(entry->value_bytes <= sizeof(w->value));
+	memcpy(w->value, entry->value, entry->value_bytes);
+	w->value_bytes = entry->value_bytes;
+	return 1;
+}
+
+static int
+get_any_way(struct worker *w)
+{
+	switch (prng_below(&w->prng, 16)) {
+	case 0:
+	case 1:
+		return get_by_pin(w);
+	case 2:
+		return get_among_many(w);
+	case 3:
+		return shmcache_get_and_touch(cache, w->key, w->key_bytes,
+		    3600000, w->value, sizeof(w->value), &w->value_bytes, NULL);
+	case 4:
+		return shmcache_peek(cache, w->key, w->key_bytes, w->value,
+		    sizeof(w->value), &w->value_bytes, NULL);
+	case 5:
+	case 6:
+		return shmcache_get(reading, w->key, w->key_bytes, w->value,
+		    sizeof(w->value), &w->value_bytes, NULL);
+	case 7:
+	case 8:
+	case 9:
+	case 10:
+		return shmcache_gets(cache, w->key, w->key_bytes, w->value,
+		    sizeof(w->value), &w->value_bytes, NULL,
+		    &w->token->version);
+	default:
+		return shmcache_get(cache, w->key, w->key_bytes, w->value,
+		    sizeof(w->value), &w->value_bytes, NULL);
+	}
+}
+
 static void
 op_get(struct worker *w)
 {
-	uint64_t dice = prng_below(&w->prng, 8);
+	uint64_t version = w->token->version;
 	enum history_result result;
 	int code;
 
 	call_begins(w, HISTORY_GET, 0, 0);
-	if (dice == 0) {
-		code = get_by_pin(w);
-	} else {
-		code = (dice < 3 ? shmcache_peek : shmcache_get)(cache, w->key,
-		    w->key_bytes, w->value, sizeof(w->value), &w->value_bytes,
-		    NULL);
+	code = get_any_way(w);
+	/* Without a slot or a pin, others may be too fast. */
+	if (code == SHMCACHE_EBUSY) {
+		call_returned(w, HISTORY_WITHOUT);
+		return;
 	}
 	result = result_of(code, "get");
 	if (result == HISTORY_DONE) {
 		w->event->seen = read_value(w->value, w->value_bytes);
+		if (w->token->version != version) {
+			w->token->value = w->event->seen;
+		}
 	}
 	call_returned(w, result);
 }
 
+/* What a scan finds was there at some time, but one that finds nothing may have
+   come to the key's slot at another time than that of its call. */
 static void
-op_set(struct worker *w)
+op_scan(struct worker *w)
 {
-	call_begins(w, HISTORY_SET, make_value(w), 0);
-	CHECK_RESULT(shmcache_set(cache, w->key, w->key_bytes, w->value,
-			 w->value_bytes, 0, 0),
-	    0);
-	call_returned(w, HISTORY_DONE);
+	struct shmcache_scan_options options = SHMCACHE_SCAN_OPTIONS_INIT;
+	uint64_t cursor = 0;
+	int visits;
+
+	options.values = 1;
+	options.prefix = w->key;
+	options.prefix_bytes = w->key_bytes;
+	call_begins(w, HISTORY_GET, 0, 0);
+	visits = shmcache_scan(cache, &cursor, &options, visit, w);
+	CHECK_SAY(visits >= 0, "scan: %s", shmcache_strerror(visits));
+	if (visits > 0) {
+		w->event->seen = read_value(w->value, w->value_bytes);
+	}
+	call_returned(w, visits > 0 ? HISTORY_DONE : HISTORY_WITHOUT);
+}
+
+/* set, add, replace */
+static void
+op_store(struct worker *w)
+{
+	static int (*const calls[])(struct shmcache *, const void *, size_t,
+	    const void *, size_t, int64_t, uint32_t) = { shmcache_set,
+		shmcache_set, shmcache_set, shmcache_add, shmcache_replace };
+	static const enum history_kind kinds[] = { HISTORY_SET, HISTORY_SET,
+		HISTORY_SET, HISTORY_ADD, HISTORY_REPLACE };
+	uint64_t which = prng_below(&w->prng, TEST_COUNT_OF(kinds));
+	uint64_t value = make_value(w);
+	int code;
+
+	call_begins(w, kinds[which], value, 0);
+	code = calls[which](cache, w->key, w->key_bytes, w->value,
+	    w->value_bytes, (int64_t)prng_below(&w->prng, 2) * 3600000,
+	    (uint32_t)prng_below(&w->prng, 2));
+	call_returned(w, result_of(code, "set, add or replace"));
+}
+
+static void
+op_cas(struct worker *w)
+{
+	uint64_t value = make_value(w);
+	int code;
+
+	if (w->token->version == 0) {
+		op_get(w);
+		return;
+	}
+	call_begins(w, HISTORY_CAS, value, w->token->value);
+	code = shmcache_cas(cache, w->key, w->key_bytes, w->value,
+	    w->value_bytes, 0, 0, w->token->version);
+	call_returned(w, result_of(code, "cas"));
 }
 
 static void
 op_delete(struct worker *w)
 {
+	struct shmcache_delete_request request = { w->key, w->key_bytes, 0 };
+	uint64_t dice = prng_below(&w->prng, 4);
 	int code;
 
 	call_begins(w, HISTORY_DELETE, 0, 0);
-	code = shmcache_delete(cache, w->key, w->key_bytes);
+	if (dice == 0) {
+		CHECK(shmcache_multi_delete(cache, &request, 1) >= 0);
+		code = request.result;
+	} else if (dice == 1) {
+		code = shmcache_expire_at(cache, w->key, w->key_bytes, 1);
+	} else {
+		code = shmcache_delete(cache, w->key, w->key_bytes);
+	}
 	call_returned(w, result_of(code, "delete"));
+}
+
+static void
+op_incr(struct worker *w)
+{
+	int64_t delta = 1 + (int64_t)prng_below(&w->prng, 3), got = 0;
+	bool minus = prng_below(&w->prng, 4) == 0;
+	int code;
+
+	call_begins(
+	    w, HISTORY_INCR, minus ? 0 - (uint64_t)delta : (uint64_t)delta, 0);
+	code = (minus ? shmcache_decr : shmcache_incr)(
+	    cache, w->key, w->key_bytes, delta, NULL, 0, &got);
+	w->event->seen = history_counter(got);
+	call_returned(w, result_of(code, "incr"));
+}
+
+/* A value that has grown is stored anew now and then, so it stays short. */
+static void
+op_extend(struct worker *w)
+{
+	bool front = prng_below(&w->prng, 2) == 0;
+	uint64_t chunk;
+	size_t bytes;
+	int code;
+
+	if (w->counter || shape()->narrow) {
+		(w->counter ? op_incr : op_store)(w);
+		return;
+	}
+	chunk = fresh_chunk(w);
+	bytes = put_chunk(w->value, chunk);
+	call_begins(w, front ? HISTORY_PREPEND : HISTORY_APPEND, chunk, 0);
+	code = (front ? shmcache_prepend : shmcache_append)(
+	    cache, w->key, w->key_bytes, w->value, bytes);
+	call_returned(w, result_of(code, "append or prepend"));
 }
 
 /* Not noted: what makes room scarce, and what looks after the cache. */
@@ -286,26 +469,31 @@ static const struct {
 	void (*act)(struct worker *w);
 	unsigned share; /* of 100 */
 } operations[] = {
-	{ op_get, 45 },
-	{ op_set, 22 },
-	{ op_delete, 5 },
-	{ op_other, 28 },
+	{ op_get, 39 },
+	{ op_store, 15 },
+	{ op_cas, 5 },
+	{ op_delete, 4 },
+	{ op_extend, 10 },
+	{ op_scan, 1 },
+	{ op_other, 26 },
 };
 
-#define OTHER_FROM 72 /* on the dice: op_other */
+#define OTHER_FROM 74 /* on the dice: op_other */
 
 static void
 act(struct worker *w)
 {
 	bool narrow = shape()->narrow;
-	uint64_t dice = prng_below(&w->prng, narrow ? OTHER_FROM : 100);
+	bool others = !narrow && !shape()->roomy;
+	uint64_t dice = prng_below(&w->prng, others ? 100 : OTHER_FROM);
 	uint64_t key = prng_below(&w->prng, shape()->keys);
 	size_t i = 0;
 
+	w->token = &w->tokens[key];
 	w->counter = !narrow && key % COUNTER_EVERY == 0;
 	w->key_bytes = (size_t)snprintf(w->key, sizeof(w->key), "%c-%" PRIu64,
 	    (int)('a' + key), round_number);
-	if (!narrow && key % READ_EVERY == 0 && dice < OTHER_FROM &&
+	if (others && key % READ_EVERY == 0 && dice < OTHER_FROM &&
 	    prng_below(&w->prng, 16) != 0) {
 		dice = 0;
 	}
@@ -477,7 +665,7 @@ check_a_round(struct history_event *all, struct history_verdict *total)
 		memcpy(all + count, logs[i].events, used * sizeof(*all));
 		count += used;
 	}
-	history_check(all, count, true, &verdict);
+	history_check(all, count, !shape()->roomy, &verdict);
 	total->checked += verdict.checked;
 	total->keys += verdict.keys;
 	total->killed += verdict.killed;
@@ -504,14 +692,86 @@ make_logs(void)
 	return all;
 }
 
+/* The cache of a round, and a handle of it that can't write. */
+struct caches {
+	struct shmcache *writing;
+	struct shmcache *reading;
+};
+
+static struct caches
+open_caches(const char *suffix, uint64_t capacity, uint64_t extent_bytes)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	struct caches caches;
+
+	options.extent_bytes = extent_bytes;
+	options.capacity_bytes = capacity;
+	options.expected_items = 4096;
+	options.peer_slots = 64;
+	caches.writing = cache_create(suffix, &options);
+	options.open_mode = SHMCACHE_ATTACH;
+	options.read_only = 1;
+	caches.reading = cache_create(suffix, &options);
+	return caches;
+}
+
+static void
+close_caches(const struct caches *caches)
+{
+	CHECK_RESULT(shmcache_sweep(caches->writing, NULL), 0);
+	cache_check_sound(caches->writing);
+	CHECK_RESULT(shmcache_close(caches->reading), 0);
+	CHECK_RESULT(shmcache_close(caches->writing), 0);
+}
+
+static void
+do_a_round(struct driver *driver, const struct caches *caches,
+    struct history_event *all, struct history_verdict *total)
+{
+	cache = caches->writing;
+	reading = caches->reading;
+	work_a_round(driver);
+	check_a_round(all, total);
+	CHECK(cache_stats(cache).set_failures == 0);
+}
+
+static void
+do_a_roomy_round(struct driver *driver, struct history_event *all,
+    struct history_verdict *total)
+{
+	struct caches caches =
+	    open_caches("roomy", 100 * load.round + (4 << 20), 65536);
+
+	do_a_round(driver, &caches, all, total);
+	CHECK(cache_stats(cache).evictions == 0);
+	CHECK(cache_stats(cache).index_evictions == 0);
+	close_caches(&caches);
+	CHECK_RESULT(shmcache_remove(test_name("roomy")), 0);
+}
+
+static void
+report(const struct driver *driver, const struct history_verdict *total,
+    const struct shmcache_stats *stats)
+{
+	printf("  %" PRIu64 " operations of %" PRIu64
+	       " histories checked, %" PRIu64 " processes killed, %" PRIu64
+	       " operations with them, at most %" PRIu64 " configurations\n",
+	    total->checked, total->keys, driver->killed, total->killed,
+	    total->widest);
+	printf("  %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
+	       " evictions, %" PRIu64 " second chances, %" PRIu64 " aborts\n",
+	    stats->get_hits, stats->get_misses, stats->evictions,
+	    stats->second_chances, stats->tentative_aborts);
+}
+
 static void
 histories_are_linearizable(void)
 {
-	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
 	struct driver driver = { .killed = 0 };
 	struct history_verdict total = { 0 };
 	struct history_event *all;
 	struct shmcache_stats stats;
+	struct caches caches;
 
 	CHECK_SAY(load.procs >= 1 && load.procs <= PROCS_MAX &&
 		      load.threads >= 1 && load.threads <= THREADS_MAX &&
@@ -520,34 +780,22 @@ histories_are_linearizable(void)
 	    THREADS_MAX);
 	CHECK_SAY(load.round >= 1000, "--round must be 1000 or more");
 	/* Room for what all threads can pin at once, and a little more. */
-	options.extent_bytes = 4096;
-	options.capacity_bytes =
-	    (20 + 3 * load.procs * load.threads) * 4096 + (256 << 10);
-	options.expected_items = 4096;
-	options.peer_slots = 64;
-	cache = cache_create("history", &options);
+	caches = open_caches("history",
+	    (20 + 3 * load.procs * load.threads) * 4096 + (256 << 10), 4096);
 	all = make_logs();
 	prng_init(&driver.prng, run_seed(), 1000000);
 	do {
 		round_number++;
-		work_a_round(&driver);
-		check_a_round(all, &total);
+		if (shape()->roomy) {
+			do_a_roomy_round(&driver, all, &total);
+		} else {
+			do_a_round(&driver, &caches, all, &total);
+		}
 	} while (total.checked < load.ops);
-	stats = cache_stats(cache);
-	printf("  %" PRIu64 " operations of %" PRIu64
-	       " histories checked, %" PRIu64 " processes killed, %" PRIu64
-	       " operations with them, at most %" PRIu64 " configurations\n",
-	    total.checked, total.keys, driver.killed, total.killed,
-	    total.widest);
-	printf("  %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
-	       " evictions, %" PRIu64 " second chances, %" PRIu64 " aborts\n",
-	    stats.get_hits, stats.get_misses, stats.evictions,
-	    stats.second_chances, stats.tentative_aborts);
-	CHECK(stats.set_failures == 0);
+	stats = cache_stats(caches.writing);
+	report(&driver, &total, &stats);
 	CHECK(stats.get_hits > 0 && stats.evictions > 0);
-	CHECK_RESULT(shmcache_sweep(cache, NULL), 0);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	close_caches(&caches);
 	free(all);
 }
 
