@@ -25,8 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static uint64_t rounds = TEST_ASAN ? 1000 : 4000;
-static uint64_t every = TEST_ASAN ? 101 : 23;
+static uint64_t rounds = TEST_ASAN ? 500 : 2000;
+static uint64_t every = TEST_ASAN ? 151 : 37;
 
 static struct hostile hostile;
 
@@ -342,7 +342,7 @@ lengths_that_change_between_two_reads(void)
 	begin();
 	offset = entry_of(slot_in_use());
 	CHECK(pthread_create(&thread, NULL, toggle_till_over, &offset) == 0);
-	for (uint64_t i = 0; i < 10 * rounds; i++) {
+	for (uint64_t i = 0; i < 5 * rounds; i++) {
 		hostile_announce("another's lengths, round", i, run_seed());
 		if (i % 1000 == 0)
 			hostile_limit(10);
@@ -356,7 +356,7 @@ lengths_that_change_between_two_reads(void)
 	atomic_store(&over, true);
 	CHECK(pthread_join(thread, NULL) == 0);
 	printf("  %" PRIu64 " rounds, %" PRIu64 " changes meanwhile\n",
-	    10 * rounds, atomic_load(&changes));
+	    5 * rounds, atomic_load(&changes));
 	end_of_case();
 }
 

@@ -142,12 +142,18 @@ set_key(
 static void
 fill(struct shmcache *cache)
 {
+	const int64_t initial = 1000;
 	char key[64];
 
 	for (unsigned i = 0; i < 400; i++)
 		set_key(cache, 1000 + i, 100 + i % 700, 0);
 	for (unsigned i = 0; i < HOSTILE_KEYS; i++)
-		set_key(cache, i, i * 83 % 800, i % 5 == 0 ? 3600000 : 0);
+		if ((HOSTILE_KEYS - 1 - i) % 6 != 0)
+			set_key(
+			    cache, i, i * 83 % 800, i % 5 == 0 ? 3600000 : 0);
+	for (unsigned i = 0; i < HOSTILE_KEYS; i += 6)
+		(void)shmcache_incr(cache, key,
+		    make_key(key, HOSTILE_KEYS - 1 - i), 1, &initial, 0, NULL);
 	for (unsigned i = 0; i < HOSTILE_KEYS; i += 2)
 		(void)shmcache_exists(cache, key, make_key(key, i));
 	for (unsigned i = 0; i < HOSTILE_KEYS; i += 7)
@@ -204,6 +210,12 @@ hostile_open(struct hostile *h, const char *path)
 		exit(1);
 	}
 	fill(h->cache);
+	options.open_mode = SHMCACHE_ATTACH;
+	options.read_only = 1;
+	if (shmcache_open(path, &options, &h->reading) != 0) {
+		(void)fprintf(stderr, "open: %s\n", shmcache_last_error());
+		exit(1);
+	}
 	(void)shmcache_exists(h->cache, key, make_key(key, 0));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &status) != 0) {
@@ -230,6 +242,7 @@ void
 hostile_close(struct hostile *h)
 {
 	hostile_restore(h);
+	(void)shmcache_close(h->reading);
 	(void)shmcache_close(h->cache);
 	(void)munmap(h->bytes, h->length);
 	(void)unlink(h->path);
@@ -270,6 +283,11 @@ check_result(int result)
 	case SHMCACHE_EPINS:
 	case SHMCACHE_EREMOVED:
 	case SHMCACHE_ECORRUPT:
+	case SHMCACHE_EPRESENT:
+	case SHMCACHE_ECHANGED:
+	case SHMCACHE_ENOTNUMBER:
+	case SHMCACHE_ESTALE:
+	case -ERANGE:
 		return;
 	default:
 		if (result < 0)
@@ -381,77 +399,222 @@ hostile_attach(struct hostile *h, void (*use)(struct hostile *))
 	return result;
 }
 
+static int
+cas(struct hostile *h, const char *key, size_t key_bytes)
+{
+	uint64_t version = 0;
+	size_t value_bytes;
+	int result = shmcache_gets(h->cache, key, key_bytes,
+	    buffer + BUFFER_BYTES - VALUE_MAX, VALUE_MAX, &value_bytes, NULL,
+	    &version);
+
+	if (result != 0)
+		return result;
+	return shmcache_cas(
+	    h->cache, key, key_bytes, "swapped", 7, 0, 0, version);
+}
+
+static int
+get_and_touch(struct hostile *h, const char *key, size_t key_bytes)
+{
+	size_t value_bytes;
+	int result = shmcache_get_and_touch(h->cache, key, key_bytes, 70000,
+	    buffer + BUFFER_BYTES - 500, 500, &value_bytes, NULL);
+
+	if (result == 0 && value_bytes > 500)
+		fail("a value longer than its buffer");
+	return result;
+}
+
+static int
+many(struct hostile *h, bool writing)
+{
+	char keys[6][64];
+	struct shmcache_get_request gets[6] = { 0 };
+	struct shmcache_set_request sets[6] = { 0 };
+	struct shmcache_delete_request deletes[6] = { 0 };
+
+	for (unsigned i = 0; i < 6; i++) {
+		gets[i].key = sets[i].key = deletes[i].key = keys[i];
+		gets[i].key_bytes = sets[i].key_bytes = deletes[i].key_bytes =
+		    make_key(keys[i], 5 * i);
+		gets[i].buffer = buffer + BUFFER_BYTES - VALUE_MAX;
+		gets[i].buffer_bytes = VALUE_MAX;
+		sets[i].value = "many";
+		sets[i].value_bytes = 4;
+	}
+	if (!writing)
+		return shmcache_multi_get(h->cache, gets, 6);
+	(void)shmcache_multi_set(h->cache, sets, 6);
+	return shmcache_multi_delete(h->cache, deletes, 6);
+}
+
+static int
+visit(void *context, const struct shmcache_entry *entry)
+{
+	(void)context;
+	read_bytes(entry->key, entry->key_bytes);
+	if (entry->value != NULL)
+		read_bytes(entry->value, entry->value_bytes);
+	return 0;
+}
+
+static int
+scan(struct shmcache *cache)
+{
+	struct shmcache_scan_options options = SHMCACHE_SCAN_OPTIONS_INIT;
+	uint64_t cursor = 0;
+
+	options.values = 1;
+	return shmcache_scan(cache, &cursor, &options, visit, NULL);
+}
+
+static int
+look_closely(struct hostile *h)
+{
+	struct shmcache_peer_info peers[8];
+	struct shmcache_extent_info extents[32];
+	struct shmcache_latency latency;
+	uint64_t items;
+	size_t count;
+
+	check_result(shmcache_peers(h->cache, peers, 8, &count));
+	check_result(shmcache_extents(h->cache, extents, 32, &count));
+	check_result(
+	    shmcache_latency(h->cache, SHMCACHE_LATENCY_GET, &latency));
+	check_result(shmcache_hot_keys(h->cache, visit, NULL));
+	return shmcache_count(h->cache, &items);
+}
+
+/* Through a handle that can't write. */
+static int
+read_only(struct hostile *h, const char *key, size_t key_bytes)
+{
+	struct shmcache *writing = h->cache;
+	int result;
+
+	h->cache = h->reading;
+	check_result(get_into(h, key, key_bytes, VALUE_MAX, false));
+	check_result(get_pinned(h, key, key_bytes));
+	check_result(shmcache_exists(h->cache, key, key_bytes));
+	result = ttl(h, key, key_bytes);
+	h->cache = writing;
+	return result;
+}
+
+/* Calls that walk through everything. */
+static int
+walk(struct hostile *h, unsigned call)
+{
+	switch (call) {
+	case 12:
+		return look_around(h);
+	case 13:
+		return shmcache_sweep(h->cache, NULL);
+	case 14:
+		return shmcache_verify(
+		    h->cache, SHMCACHE_VERIFY_LIVE, NULL, NULL);
+	case 15:
+		return shmcache_verify(
+		    h->cache, SHMCACHE_VERIFY_STRICT, NULL, NULL);
+	case 17:
+		(void)hostile_attach(h, NULL);
+		return 0;
+	case 27:
+		return scan(h->cache);
+	case 28:
+		return shmcache_delete_prefix(h->cache, "key-1", 5, NULL);
+	case 29:
+		return look_closely(h);
+	case 31:
+		return scan(h->reading);
+	default:
+		return 0;
+	}
+}
+
+static int
+read_call(struct hostile *h, unsigned call, unsigned number, const char *key,
+    size_t key_bytes)
+{
+	switch (call) {
+	case 0:
+	case 1:
+		return get_into(h, key, key_bytes, VALUE_MAX, false);
+	case 2:
+		return get_into(h, key, key_bytes, number, true);
+	case 3:
+		return get_pinned(h, key, key_bytes);
+	case 4:
+		return get_alloc(h, key, key_bytes);
+	case 5:
+		return shmcache_exists(h->cache, key, key_bytes);
+	case 6:
+		return ttl(h, key, key_bytes);
+	case 24:
+		return get_and_touch(h, key, key_bytes);
+	case 25:
+		return many(h, false);
+	default:
+		return read_only(h, key, key_bytes);
+	}
+}
+
+static int
+write_call(struct hostile *h, unsigned call, unsigned number, const char *key,
+    size_t key_bytes)
+{
+	switch (call) {
+	case 7:
+	case 8:
+		return set(h, key, key_bytes, 10 * (number % 90));
+	case 9:
+		return set(h, key, key_bytes, 900);
+	case 10:
+		return shmcache_delete(h->cache, key, key_bytes);
+	case 11:
+		return shmcache_touch(h->cache, key, key_bytes, 5000000);
+	case 16:
+		return shmcache_flush(h->cache);
+	case 18:
+		return shmcache_add(h->cache, key, key_bytes, "5", 1, 0, 0);
+	case 19:
+		return shmcache_replace(
+		    h->cache, key, key_bytes, "-77", 3, 90000, 2);
+	case 20:
+		return cas(h, key, key_bytes);
+	case 21:
+		return shmcache_append(h->cache, key, key_bytes, "behind", 6);
+	case 22:
+		return shmcache_prepend(h->cache, key, key_bytes, "before", 6);
+	case 23:
+		return shmcache_incr(
+		    h->cache, key, key_bytes, 3, NULL, 0, NULL);
+	default:
+		return many(h, true);
+	}
+}
+
 void
 hostile_call(struct hostile *h, unsigned call, unsigned number)
 {
 	char key[64];
 	size_t key_bytes = make_key(key, number);
-	int result = 0;
 
-	now.call = call % HOSTILE_CALLS;
-	switch (now.call) {
-	case 0:
-	case 1:
-		result = get_into(h, key, key_bytes, VALUE_MAX, false);
-		break;
-	case 2:
-		result = get_into(h, key, key_bytes, number, true);
-		break;
-	case 3:
-		result = get_pinned(h, key, key_bytes);
-		break;
-	case 4:
-		result = get_alloc(h, key, key_bytes);
-		break;
-	case 5:
-		result = shmcache_exists(h->cache, key, key_bytes);
-		break;
-	case 6:
-		result = ttl(h, key, key_bytes);
-		break;
-	case 7:
-	case 8:
-		result = set(h, key, key_bytes, 10 * (number % 90));
-		break;
-	case 9:
-		result = set(h, key, key_bytes, 900);
-		break;
-	case 10:
-		result = shmcache_delete(h->cache, key, key_bytes);
-		break;
-	case 11:
-		result = shmcache_touch(h->cache, key, key_bytes, 5000000);
-		break;
-	case 12:
-		result = look_around(h);
-		break;
-	case 13:
-		result = shmcache_sweep(h->cache, NULL);
-		break;
-	case 14:
-		result =
-		    shmcache_verify(h->cache, SHMCACHE_VERIFY_LIVE, NULL, NULL);
-		break;
-	case 15:
-		result = shmcache_verify(
-		    h->cache, SHMCACHE_VERIFY_STRICT, NULL, NULL);
-		break;
-	case 16:
-		result = shmcache_flush(h->cache);
-		break;
-	case 17:
-		(void)hostile_attach(h, NULL);
-		break;
-	default:
-		break;
-	}
-	check_result(result);
+	call %= HOSTILE_CALLS;
+	now.call = call;
+	if (hostile_walks(call))
+		check_result(walk(h, call));
+	else if (call <= 6 || call == 24 || call == 25 || call == 30)
+		check_result(read_call(h, call, number, key, key_bytes));
+	else
+		check_result(write_call(h, call, number, key, key_bytes));
 }
 
 void
 hostile_all_keys(struct hostile *h)
 {
-	static const unsigned calls[] = { 0, 2, 3, 4, 6, 11 };
+	static const unsigned calls[] = { 0, 2, 3, 4, 6, 11, 23, 30 };
 
 	for (unsigned key = 0; key < HOSTILE_KEYS; key++)
 		for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
@@ -462,7 +625,8 @@ bool
 hostile_walks(unsigned call)
 {
 	call %= HOSTILE_CALLS;
-	return (call >= 12 && call <= 15) || call == 17;
+	return (call >= 12 && call <= 15) || call == 17 ||
+	       (call >= 27 && call <= 29) || call == 31;
 }
 
 void

@@ -36,8 +36,9 @@ enum hostile_part {
 struct hostile {
 	char path[128];
 	struct shmcache *cache;
-	uint8_t *bytes; /* the segment */
-	uint8_t *sound; /* a copy of it, from before any damage */
+	struct shmcache *reading; /* a handle that can't write */
+	uint8_t *bytes;           /* the segment */
+	uint8_t *sound;           /* a copy of it, from before any damage */
 	size_t length;
 	size_t part[PARTS + 1]; /* offsets; the last is the end */
 };
