@@ -94,6 +94,107 @@ act_set(struct victim *victim)
 }
 
 static int
+act_add(struct victim *victim)
+{
+	const struct written_record *new = &victim->new;
+
+	return shmcache_add(victim->cache, new->key, new->key_bytes, new->value,
+	    new->value_bytes, SHMCACHE_TTL_NONE, new->client_flags);
+}
+
+static int
+act_replace(struct victim *victim)
+{
+	const struct written_record *new = &victim->new;
+
+	return shmcache_replace(victim->cache, new->key, new->key_bytes,
+	    new->value, new->value_bytes, SHMCACHE_TTL_NONE, new->client_flags);
+}
+
+static int
+act_cas(struct victim *victim)
+{
+	const struct written_record *new = &victim->new;
+
+	return shmcache_cas(victim->cache, new->key, new->key_bytes, new->value,
+	    new->value_bytes, SHMCACHE_TTL_NONE, new->client_flags,
+	    victim->version);
+}
+
+static int
+act_append(struct victim *victim)
+{
+	const struct written_record *new = &victim->new;
+	size_t old_bytes = victim->old.value_bytes;
+
+	return shmcache_append(victim->cache, new->key, new->key_bytes,
+	    new->value + old_bytes, new->value_bytes - old_bytes);
+}
+
+static int
+act_incr(struct victim *victim)
+{
+	static const int64_t initial = 42;
+
+	return shmcache_incr(victim->cache, victim->new.key,
+	    victim->new.key_bytes, 1, &initial, SHMCACHE_TTL_NONE, NULL);
+}
+
+static int
+act_get_and_touch(struct victim *victim)
+{
+	const struct written_record *old = &victim->old;
+
+	return shmcache_get_and_touch(victim->cache, old->key, old->key_bytes,
+	    TTL_NEW_MS, victim->value, sizeof(victim->value),
+	    &victim->value_bytes, &victim->client_flags);
+}
+
+static int
+act_multi_set(struct victim *victim)
+{
+	const struct written_record *new = &victim->new;
+	struct shmcache_set_request request = { .key = new->key,
+		.key_bytes = new->key_bytes,
+		.value = new->value,
+		.value_bytes = new->value_bytes,
+		.ttl_ms = SHMCACHE_TTL_NONE,
+		.client_flags = new->client_flags };
+	int done = shmcache_multi_set(victim->cache, &request, 1);
+
+	return done < 0 ? done : request.result;
+}
+
+static int
+act_delete_prefix(struct victim *victim)
+{
+	return shmcache_delete_prefix(
+	    victim->cache, victim->old.key, victim->old.key_bytes, NULL);
+}
+
+static int
+count_visit(void *context, const struct shmcache_entry *entry)
+{
+	(void)context;
+	(void)entry;
+	return 0;
+}
+
+static int
+act_scan(struct victim *victim)
+{
+	struct shmcache_scan_options options = SHMCACHE_SCAN_OPTIONS_INIT;
+	uint64_t cursor = 0;
+	int visits;
+
+	options.values = 1;
+	options.max_slots = 128;
+	visits =
+	    shmcache_scan(victim->cache, &cursor, &options, count_visit, NULL);
+	return visits < 0 ? visits : 0;
+}
+
+static int
 act_delete(struct victim *victim)
 {
 	return shmcache_delete(
@@ -246,6 +347,29 @@ fired_aborting(
 	       grew(before->inserts, after->inserts);
 }
 
+static bool
+fired_counting(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->incr_hits, after->incr_hits) &&
+	       after->written_bytes == before->written_bytes;
+}
+
+/* By writing the counter anew. */
+static bool
+fired_counting_anew(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->incr_hits, after->incr_hits) &&
+	       grew(before->written_bytes, after->written_bytes);
+}
+
+static bool
+left_old(const struct observation *left)
+{
+	return left->seen == SEEN_OLD;
+}
+
 /* The last such state is the one before the word is made final. */
 static bool
 left_nothing(const struct observation *left)
@@ -270,6 +394,12 @@ left_evicting(const struct observation *left)
 	{                                                                      \
 		.kind = RECORD_VICTIM, .id = (n), .version = 1,                \
 		.bytes = (length)                                              \
+	}
+
+#define KEY_NUMBER(n)                                                          \
+	{                                                                      \
+		.kind = RECORD_VICTIM, .id = (n), .version = 1, .bytes = 2,    \
+		.number = true                                                 \
 	}
 
 #define KEY_EXPIRED(n)                                                         \
@@ -470,6 +600,125 @@ const struct operation operations[] = {
 	    .act = act_sweep,
 	    .fired = fired_freeing,
 	    .dead_threads = 1 },
+	{ .name = "add",
+	    .others = LIGHT,
+	    .record = KEY(25, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_add },
+	{ .name = "add-over-expired",
+	    .flags = OPERATION_EXPIRED,
+	    .others = LIGHT,
+	    .record = KEY_EXPIRED(11),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_add },
+	{ .name = "replace",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(26, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_replace,
+	    .fired = fired_replacing },
+	{ .name = "cas",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(27, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_cas,
+	    .fired = fired_replacing },
+	{ .name = "append",
+	    .flags = OPERATION_LOADED | OPERATION_APPENDS,
+	    .others = LIGHT,
+	    .record = KEY(28, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_append,
+	    .fired = fired_replacing },
+	{ .name = "append-evict",
+	    .flags = OPERATION_FULL | OPERATION_READ | OPERATION_LOADED |
+		     OPERATION_APPENDS,
+	    .others = OTHERS_MAX,
+	    .record = KEY(29, 900),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_append,
+	    .fired = fired_evicting,
+	    .advance = true },
+	{ .name = "incr-initial",
+	    .others = LIGHT,
+	    .record = KEY_NUMBER(30),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_incr,
+	    .fired = fired_counting_anew },
+	{ .name = "incr-text",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY_NUMBER(31),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_incr,
+	    .fired = fired_counting_anew },
+	{ .name = "incr",
+	    .flags = OPERATION_LOADED | OPERATION_COUNTER,
+	    .others = LIGHT,
+	    .record = KEY_NUMBER(32),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_incr,
+	    .fired = fired_counting },
+	{ .name = "cas-counter",
+	    .flags = OPERATION_LOADED | OPERATION_COUNTER,
+	    .others = LIGHT,
+	    .record = KEY_NUMBER(33),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_cas,
+	    .fired = fired_replacing },
+	{ .name = "incr-frozen",
+	    .flags = OPERATION_LOADED | OPERATION_COUNTER,
+	    .others = LIGHT,
+	    .record = KEY_NUMBER(33),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_incr,
+	    .fired = fired_counting_anew,
+	    .heir_of = "cas-counter",
+	    .inherits = left_old,
+	    .inherits_last = true },
+	{ .name = "get-and-touch",
+	    .flags = OPERATION_LOADED | OPERATION_TTL,
+	    .others = LIGHT,
+	    .record = KEY(34, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_get_and_touch },
+	{ .name = "multi-set",
+	    .others = LIGHT,
+	    .record = KEY(35, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_multi_set },
+	{ .name = "delete-prefix",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(36, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NOTHING,
+	    .act = act_delete_prefix },
+	{ .name = "scan",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(37, 120),
+	    .act = act_scan },
+	{ .name = "get-read-only",
+	    .flags = OPERATION_LOADED | OPERATION_READS,
+	    .others = LIGHT,
+	    .record = KEY(38, 120),
+	    .act = act_get },
 	{ .name = "remove",
 	    .flags = OPERATION_OPENS | OPERATION_LOADED | OPERATION_REMOVES,
 	    .others = LIGHT,
@@ -516,8 +765,10 @@ operation_new(const struct operation *operation)
 	struct record record = operation->record;
 
 	record.version = 2;
-	if ((operation->flags & OPERATION_LOADED) != 0)
+	if ((operation->flags & OPERATION_LOADED) != 0 && !record.number)
 		record.bytes += 30;
+	if ((operation->flags & OPERATION_APPENDS) != 0)
+		record.added = 30;
 	return record;
 }
 
@@ -529,6 +780,19 @@ store(struct shmcache *cache, const struct record *record, int64_t ttl_ms)
 	if (result != 0)
 		return job_fail("cannot build the cache: set: %s",
 		    shmcache_strerror(result));
+	return true;
+}
+
+/* The number that is stored as text becomes a counter with the same value. */
+static bool
+make_counter(struct shmcache *cache, const struct record *record)
+{
+	char key[RECORD_KEY_BYTES];
+	size_t key_bytes = record_key(record, key);
+
+	if (shmcache_incr(cache, key, key_bytes, 1, NULL, 0, NULL) != 0 ||
+	    shmcache_decr(cache, key, key_bytes, 1, NULL, 0, NULL) != 0)
+		return job_fail("cannot build the cache: incr");
 	return true;
 }
 
@@ -554,6 +818,9 @@ store_all(struct shmcache *cache, const struct operation *operation)
 	    !store(cache, &old,
 		(operation->flags & OPERATION_TTL) != 0 ? TTL_OLD_MS
 							: SHMCACHE_TTL_NONE))
+		return false;
+	if ((operation->flags & OPERATION_COUNTER) != 0 &&
+	    !make_counter(cache, &old))
 		return false;
 	for (unsigned i = 0;
 	     (operation->flags & OPERATION_READ) != 0 && i < operation->others;
@@ -781,7 +1048,14 @@ prepare(struct victim *victim)
 	record_write_out(&new, &victim->new);
 	if ((operation->flags & OPERATION_OPENS) != 0)
 		return true;
-	if (shmcache_open(victim->path, NULL, &victim->cache) != 0)
+	victim->options.open_mode = SHMCACHE_ATTACH;
+	victim->options.read_only = (operation->flags & OPERATION_READS) != 0;
+	if (shmcache_open(victim->path, &victim->options, &victim->cache) != 0)
+		return false;
+	if (operation->act == act_cas &&
+	    shmcache_gets(victim->cache, victim->old.key, victim->old.key_bytes,
+		victim->value, sizeof(victim->value), NULL, NULL,
+		&victim->version) != 0)
 		return false;
 	if ((operation->flags & OPERATION_COLD) == 0 &&
 	    record_look(victim->cache, &fresh, RECORD_PEEK, &result) ==
@@ -799,7 +1073,8 @@ succeeded(const struct victim *victim, int result)
 
 	if (operation->act == act_get && operation->before == SEEN_NOTHING)
 		return result == SHMCACHE_ENOENT;
-	if (operation->act != act_get && operation->act != act_get_pinned)
+	if (operation->act != act_get && operation->act != act_get_pinned &&
+	    operation->act != act_get_and_touch)
 		return result == 0;
 	return result == 0 && victim->value_bytes == old->value_bytes &&
 	       victim->client_flags == old->client_flags &&

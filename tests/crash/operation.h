@@ -45,7 +45,10 @@ enum operation_flags {
 	OPERATION_TTL = 256,      /* old and new differ by the time to live */
 	OPERATION_READ = 512,     /* the others have been read, every second */
 	OPERATION_FLUSHED = 1024, /* all that was stored has been flushed */
-	OPERATION_REMOVES = 2048  /* the cache goes: only kills show how */
+	OPERATION_REMOVES = 2048, /* the cache goes: only kills show how */
+	OPERATION_APPENDS = 4096, /* the new value begins with the old one */
+	OPERATION_COUNTER = 8192, /* the old value is a counter already */
+	OPERATION_READS = 16384   /* the victim's handle can't write */
 };
 
 /* What a survivor saw before it did anything; in shared memory. */
@@ -94,6 +97,7 @@ struct victim {
 	uint8_t value[RECORD_VALUE_BYTES];
 	size_t value_bytes;
 	uint32_t client_flags;
+	uint64_t version; /* of the old value, for cas */
 	struct shmcache_sweep_result swept;
 };
 

@@ -23,10 +23,17 @@ mix(uint64_t x)
 }
 
 static uint64_t
+name_of_version(const struct record *record, unsigned version)
+{
+	return mix(((uint64_t)record->kind << 56) | ((uint64_t)version << 32) |
+		   record->id);
+}
+
+/* What was appended to keeps its flags and its beginning. */
+static uint64_t
 name_of(const struct record *record)
 {
-	return mix(((uint64_t)record->kind << 56) |
-		   ((uint64_t)record->version << 32) | record->id);
+	return name_of_version(record, record->added > 0 ? 1 : record->version);
 }
 
 struct record
@@ -64,24 +71,38 @@ record_key(const struct record *record, char key[RECORD_KEY_BYTES])
 static uint32_t
 client_flags_of(const struct record *record)
 {
-	return (uint32_t)(name_of(record) >> 32);
+	return record->number ? 0 : (uint32_t)(name_of(record) >> 32);
 }
 
 static void
-value_of(const struct record *record, uint8_t value[RECORD_VALUE_BYTES])
+fill(uint64_t name, uint8_t *value, size_t bytes)
 {
-	uint64_t name = name_of(record);
 	size_t done = 0;
 
-	while (done < record->bytes) {
+	while (done < bytes) {
 		uint64_t word = mix(name + done);
-		size_t part = record->bytes - done;
+		size_t part = bytes - done;
 
 		if (part > sizeof(word))
 			part = sizeof(word);
 		memcpy(value + done, &word, part);
 		done += part;
 	}
+}
+
+static void
+value_of(const struct record *record, uint8_t value[RECORD_VALUE_BYTES])
+{
+	size_t first = record->bytes - record->added;
+
+	if (record->number) {
+		value[0] = '4';
+		value[1] = (uint8_t)('0' + record->version);
+		return;
+	}
+	fill(name_of(record), value, first);
+	fill(name_of_version(record, record->version), value + first,
+	    record->added);
 }
 
 void

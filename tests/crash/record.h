@@ -32,6 +32,8 @@ struct record {
 	unsigned id;
 	unsigned version; /* another version is another value */
 	size_t bytes;     /* of the value */
+	size_t added;     /* the last of them, appended to version 1 */
+	bool number;      /* decimal text instead: 40 + version, of 2 bytes */
 };
 
 /* What became of a record. */

@@ -247,7 +247,9 @@ work_on(struct shmcache *cache, const struct record *record)
 
 	first.version = 8;
 	first.bytes = record->bytes / 2 + 17;
+	first.number = false;
 	second.version = 9;
+	second.number = false;
 	return succeeded("set", &first,
 		   record_set(cache, &first, SHMCACHE_TTL_NONE)) &&
 	       expect(cache, &first, RECORD_EXACT, "after a set") &&
