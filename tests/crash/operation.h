@@ -82,12 +82,15 @@ struct operation {
 	/* Threads of each dead process that the cache has seen. */
 	unsigned dead_threads;
 	uint64_t expected_items; /* 0: plenty */
+	bool twice; /* a second victim is killed in the repair, also in short
+		       runs */
 };
 
 /* The victim's process. */
 struct victim {
 	const struct operation *operation;
 	const char *path;
+	bool disturbed; /* others wrote the cache over meanwhile */
 	struct shmcache *cache;
 	/* Prepared for the call, so that the call is all there is to trace. */
 	struct shmcache_options options;

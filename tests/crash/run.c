@@ -117,7 +117,12 @@ run_build(struct run *run, const struct run *donor)
 struct bystander {
 	pid_t pid;
 	int go_fd;
+	int ready_fd;
 };
+
+/* What it is told. */
+#define SAY_EXAMINE 'g'
+#define SAY_CHURN   'c'
 
 static void
 close_cache(struct shmcache *cache)
@@ -135,6 +140,7 @@ bystander_live(const struct run *run, const char *path, int ready_fd, int go_fd)
 	struct inquest inquest = {
 		.operation = run->operation, .path = path, .before = run->before
 	};
+	struct operation resumed = *run->operation;
 	struct shmcache *cache;
 	char go;
 	int result;
@@ -146,6 +152,15 @@ bystander_live(const struct run *run, const char *path, int ready_fd, int go_fd)
 		_exit(1);
 	if (write(ready_fd, "r", 1) != 1 || read(go_fd, &go, 1) != 1)
 		_exit(1);
+	if (go == SAY_CHURN) {
+		if (!survivor_churns(cache, run->operation))
+			_exit(0);
+		/* What was there before is evicted by now. */
+		resumed.flags |= OPERATION_FULL;
+		inquest.operation = &resumed;
+		if (write(ready_fd, "r", 1) != 1 || read(go_fd, &go, 1) != 1)
+			_exit(1);
+	}
 	if ((run->operation->flags & OPERATION_REMOVES) != 0
 		? survivor_is_not_split(cache, run->operation, path)
 		: survivor_verifies_and_works(cache, &inquest))
@@ -178,24 +193,44 @@ bystander_start(
 	(void)close(ready[1]);
 	(void)close(go[0]);
 	is_ready = bystander->pid > 0 && read(ready[0], &byte, 1) == 1;
-	(void)close(ready[0]);
+	bystander->ready_fd = ready[0];
 	bystander->go_fd = go[1];
 	return is_ready;
+}
+
+/* Let it write all memory over; false if it could not, and has failed the
+   job. */
+static bool
+bystander_churn(struct bystander *bystander)
+{
+	const char say = SAY_CHURN;
+	char byte;
+
+	return write(bystander->go_fd, &say, 1) == 1 &&
+	       read(bystander->ready_fd, &byte, 1) == 1;
+}
+
+static void
+bystander_forget(struct bystander *bystander)
+{
+	(void)close(bystander->go_fd);
+	(void)close(bystander->ready_fd);
+	bystander->pid = 0;
 }
 
 /* Let it examine what the victim left; its wait status, or -1. */
 static int
 bystander_examine(struct bystander *bystander)
 {
+	const char say = SAY_EXAMINE;
 	int status = -1;
 
-	if (write(bystander->go_fd, "g", 1) != 1)
+	if (write(bystander->go_fd, &say, 1) != 1)
 		return -1;
 	while (waitpid(bystander->pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -1;
-	(void)close(bystander->go_fd);
-	bystander->pid = 0;
+	bystander_forget(bystander);
 	return status;
 }
 
@@ -206,8 +241,7 @@ bystander_end(struct bystander *bystander)
 		return;
 	(void)kill(bystander->pid, SIGKILL);
 	(void)waitpid(bystander->pid, NULL, 0);
-	(void)close(bystander->go_fd);
-	bystander->pid = 0;
+	bystander_forget(bystander);
 }
 
 /* Trace */
@@ -684,11 +718,175 @@ run_kills(struct run *run, size_t edges, size_t changes, size_t random)
 	run->violations += jobs_run(&kills);
 }
 
+/* Stops */
+
+static void
+stop_and_go(const struct run *run, uint64_t steps, struct bystander *bystander,
+    struct victim_process *victim, const char *path)
+{
+	const struct kill_plan plan = { KILL_AFTER_STEP, steps };
+	int code;
+
+	go_to(run, &plan, victim, path);
+	if (job_failed())
+		return;
+	if (!bystander_churn(bystander)) {
+		(void)job_fail("the others did not get on");
+		return;
+	}
+	code = victim_finish(victim);
+	if (code != VICTIM_DONE)
+		(void)job_fail(
+		    "the victim went on, and failed (%s)", exit_reason(code));
+}
+
+static void
+stop_job(void *context, size_t job)
+{
+	const struct run *run = context;
+	char path[SCRATCH_PATH_BYTES];
+	struct victim argument = {
+		.operation = run->operation, .path = path, .disturbed = true
+	};
+	struct victim_process victim;
+	struct bystander bystander = { 0 };
+
+	scratch_path(path, "stopped-%u", job_worker());
+	(void)unlink(path);
+	if (!scratch_write(path, run->initial.bytes, run->initial.length) ||
+	    !bystander_start(&bystander, run, path))
+		(void)job_fail("the bystander could not attach");
+	else if (!victim_start(&victim, operation_run, &argument))
+		(void)job_fail("the victim did not get ready");
+	else {
+		stop_and_go(run, run->stops[job], &bystander, &victim, path);
+		if (job_failed())
+			victim_kill(&victim);
+		else
+			examine(run, &bystander, path);
+	}
+	bystander_end(&bystander);
+	(void)unlink(path);
+}
+
+static void
+describe_stop(void *context, size_t job, char text[JOB_TEXT_BYTES])
+{
+	const struct run *run = context;
+
+	(void)snprintf(text, JOB_TEXT_BYTES, "stopped after step %llu of %llu",
+	    (unsigned long long)run->stops[job],
+	    (unsigned long long)run->trace.steps);
+}
+
+void
+run_stops(struct run *run, size_t limit)
+{
+	struct job_set stops = { .title = run->operation->name,
+		.context = run,
+		.limit_s = KILL_LIMIT_S,
+		.run = stop_job,
+		.describe = describe_stop };
+	const struct trace *trace = &run->trace;
+	size_t spots = least(limit, trace->steps + 1);
+
+	if (creates(run) || removes(run))
+		return;
+	run->stops = checked(calloc(spots + trace->count, sizeof(*run->stops)));
+	for (size_t i = 0; i < spots; i++)
+		run->stops[run->stop_count++] =
+		    spread(i, spots, trace->steps + 1);
+	for (size_t i = 1; spots <= trace->steps && i < trace->count; i++)
+		if (limit >= trace->count ||
+		    i % (trace->count / limit + 1) == 0)
+			run->stops[run->stop_count++] = trace->changes[i].step;
+	stops.count = run->stop_count;
+	run->violations += jobs_run(&stops);
+}
+
+/* Second kills */
+
+/* The repair of what a victim left, as an operation of its own. */
+static struct operation
+repair_of(
+    const struct run *run, const struct operation *template, enum seen seen)
+{
+	struct operation repair = *run->operation;
+	bool sets = template->after == SEEN_NEW;
+
+	repair.name = template->name;
+	repair.act = template->act;
+	repair.fired = NULL;
+	repair.advance = false;
+	repair.dead_threads = 0;
+	repair.flags &=
+	    ~(unsigned)(OPERATION_OPENS | OPERATION_COLD | OPERATION_IDLE |
+			OPERATION_FLUSHES | OPERATION_READS);
+	repair.before = seen;
+	repair.after = sets ? SEEN_NEW : seen;
+	return repair;
+}
+
+static bool
+kill_again(struct run *run, const struct operation *repair, size_t change,
+    size_t limit)
+{
+	struct run second = { .operation = repair };
+	bool going;
+
+	second.initial = run_state(run, change);
+	going = run_trace(&second) && run_surveys(&second);
+	if (going)
+		run_copies(&second, limit);
+	run->second_count += second.picked_count;
+	run->violations += second.violations;
+	if (second.violations > 0) {
+		char text[JOB_TEXT_BYTES];
+
+		describe_change(&run->trace, change, text);
+		(void)printf("    the first %s\n", text);
+	}
+	run_free(&second);
+	return going && !jobs_gave_up();
+}
+
+void
+run_seconds(struct run *run, size_t limit, size_t limit_second)
+{
+	const struct operation *templates[] = { operation_find("set-new"),
+		operation_find("sweep") };
+	size_t states = least(limit, run->picked_count);
+
+	if (creates(run) || removes(run))
+		return;
+	for (size_t i = 0; i < states; i++) {
+		size_t change =
+		    run->picked[spread(i, states, run->picked_count)];
+		enum seen seen = run->observations[change].seen;
+
+		for (unsigned t = 0; t < 2 && seen != SEEN_UNKNOWN; t++) {
+			struct operation repair =
+			    repair_of(run, templates[t], seen);
+
+			if (!kill_again(run, &repair, change, limit_second))
+				return;
+		}
+	}
+}
+
 void
 run_free(struct run *run)
 {
+	if (run->observations != NULL)
+		(void)munmap(run->observations,
+		    run->trace.count * sizeof(*run->observations));
+	if (run->before != NULL)
+		(void)munmap(run->before, sizeof(*run->before));
+	if (run->after != NULL)
+		(void)munmap(run->after, sizeof(*run->after));
 	snapshot_free(&run->initial);
 	trace_free(&run->trace);
 	free(run->picked);
 	free(run->kills);
+	free(run->stops);
 }

@@ -10,6 +10,10 @@
  *         dead; a survivor attaches
  * kills:  a new victim is stepped to some point and killed there; the survivor
  *         is the bystander
+ * stops:  a new victim is stepped to some point and stands still there while
+ *         the bystander writes all memory over three times; then it goes on
+ * seconds: from each state that a victim left, a second one is stepped through
+ *         a repair; its states are looked at as copies
  */
 #ifndef CRASH_RUN_H
 #define CRASH_RUN_H
@@ -46,6 +50,9 @@ struct run {
 	size_t picked_count;
 	struct kill_plan *kills;
 	size_t kill_count;
+	uint64_t *stops; /* numbers of steps */
+	size_t stop_count;
+	size_t second_count; /* states of second victims that were looked at */
 	size_t violations;
 	double seconds;
 	/* The worker's own. */
@@ -69,6 +76,17 @@ void run_copies(struct run *run, size_t limit);
  * changes of the segment, and after `random` numbers of steps.
  */
 void run_kills(struct run *run, size_t edges, size_t changes, size_t random);
+
+/* Stop victims: after each step, or after `limit` numbers of steps, evenly
+   spread, and after each change. */
+void run_stops(struct run *run, size_t limit);
+
+/*
+ * Kill again: from `limit` of the states looked at, which run_copies() has
+ * observed, a second victim sets the key or sweeps, and up to `limit_second` of
+ * its states are looked at.
+ */
+void run_seconds(struct run *run, size_t limit, size_t limit_second);
 
 void run_free(struct run *run);
 

@@ -38,6 +38,8 @@ struct options {
 	char *seed_text;
 	uint64_t seed;
 	int kills;
+	int stops;
+	int seconds;
 	int all;
 	int self_test_only;
 	int list;
@@ -60,9 +62,9 @@ seconds_now(void)
 static void
 print_heading(void)
 {
-	(void)printf("%-24s %7s %5s %7s %7s %7s %5s %5s %6s\n", "operation",
-	    "steps", "calls", "changes", "states", "copies", "kills", "bad",
-	    "s");
+	(void)printf("%-24s %7s %5s %7s %7s %7s %5s %5s %7s %5s %6s\n",
+	    "operation", "steps", "calls", "changes", "states", "copies",
+	    "kills", "stops", "seconds", "bad", "s");
 }
 
 static void
@@ -71,10 +73,11 @@ print_row(const struct run *run)
 	const struct trace *trace = &run->trace;
 
 	(void)printf("%-24s %7" PRIu64 " %5" PRIu64
-		     " %7zu %7zu %7zu %5zu %5zu %6.1f\n",
+		     " %7zu %7zu %7zu %5zu %5zu %7zu %5zu %6.1f\n",
 	    run->operation->name, trace->steps, trace->system_calls,
 	    trace->count == 0 ? 0 : trace->count - 1, trace->distinct,
-	    run->picked_count, run->kill_count, run->violations, run->seconds);
+	    run->picked_count, run->kill_count, run->stop_count,
+	    run->second_count, run->violations, run->seconds);
 	if (run->picked_count != 0 && run->picked_count < trace->distinct)
 		(void)printf("    a sample: %zu of %zu states; --all for all\n",
 		    run->picked_count, trace->distinct);
@@ -104,6 +107,31 @@ kill_some(struct run *run, const struct options *options)
 		run_kills(run, SIZE_MAX, kills, kills);
 }
 
+/* In full, a short operation is stopped after each of its instructions, and a
+   second victim is killed in every state of its repair. */
+static void
+stop_some(struct run *run, const struct options *options)
+{
+	if (options->stops < 0)
+		run_stops(run, options->all == 0         ? 12
+			       : run->trace.steps < 4000 ? SIZE_MAX
+							 : 400);
+	else
+		run_stops(run, (size_t)options->stops);
+}
+
+static void
+kill_twice(struct run *run, const struct options *options)
+{
+	if (options->seconds >= 0)
+		run_seconds(run, (size_t)options->seconds, SIZE_MAX);
+	else if (options->all != 0)
+		run_seconds(run, run->picked_count < 50 ? SIZE_MAX : 20,
+		    run->picked_count < 50 ? SIZE_MAX : 60);
+	else if (run->operation->twice)
+		run_seconds(run, 3, 10);
+}
+
 static void
 run_operation(
     struct run *run, const struct run *donor, const struct options *options)
@@ -117,6 +145,10 @@ run_operation(
 		run_copies(run, copies);
 		if (!jobs_gave_up())
 			kill_some(run, options);
+		if (!jobs_gave_up())
+			stop_some(run, options);
+		if (!jobs_gave_up())
+			kill_twice(run, options);
 	}
 	run->seconds = seconds_now() - start;
 	print_row(run);
@@ -214,6 +246,10 @@ read_options(int argc, char **argv, struct options *options)
 		    "repeat the run that printed this seed", "NUMBER" },
 		{ "kills", 'k', POPT_ARG_INT, &options->kills, 0,
 		    "real kills of each sort per operation", "COUNT" },
+		{ "stops", 0, POPT_ARG_INT, &options->stops, 0,
+		    "stops per operation", "COUNT" },
+		{ "seconds", 0, POPT_ARG_INT, &options->seconds, 0,
+		    "states after which a second victim is killed", "COUNT" },
 		{ "all", 'a', POPT_ARG_NONE, &options->all, 0,
 		    "check all states, kill after each change", NULL },
 		{ "self-test", 't', POPT_ARG_NONE, &options->self_test_only, 0,
@@ -266,7 +302,7 @@ settle(char **argv)
 int
 main(int argc, char **argv)
 {
-	struct options options = { .kills = -1 };
+	struct options options = { .kills = -1, .stops = -1, .seconds = -1 };
 	struct self_test_result self;
 	struct tally tally = { 0 };
 	const char *forbidden;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define CHURN_TURNS 2u /* times all memory */
+#define STOP_TURNS  3u
 #define SLOTS_MAX   8u /* newcomers */
 
 static bool
@@ -297,6 +298,25 @@ churn(struct shmcache *cache, unsigned turns)
 		bytes += record.bytes;
 	}
 	return true;
+}
+
+/* A get pins one extent, a write three. */
+#define PINS_OF_CALL 3u
+
+bool
+survivor_churns(struct shmcache *cache, const struct operation *operation)
+{
+	struct shmcache_stats stats;
+	uint64_t unused;
+
+	if (!churn(cache, STOP_TURNS) || !read_stats(cache, &stats))
+		return false;
+	unused = stats.extents_evicting + stats.extents_limbo;
+	if (stats.extents_pinned > PINS_OF_CALL || unused > PINS_OF_CALL)
+		return job_fail("%" PRIu64 " extents are pinned and %" PRIu64
+				" out of use while a victim stands still in %s",
+		    stats.extents_pinned, unused, operation->name);
+	return verify(cache, SHMCACHE_VERIFY_LIVE, "while one stands still");
 }
 
 static bool

@@ -58,6 +58,12 @@ bool survivor_verifies_and_works(
     struct shmcache *cache, const struct inquest *inquest);
 
 /*
+ * While a victim stands still: write all memory over three times, and see that
+ * no more is out of use than what a call may pin.
+ */
+bool survivor_churns(struct shmcache *cache, const struct operation *operation);
+
+/*
  * For one whose cache somebody was removing: do all agree on whether it was
  * removed?
  */
