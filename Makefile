@@ -75,6 +75,11 @@ LIB_CFLAGS   = $(call once,LIB_CFLAGS,--cflags liburcu-bp ck)
 LIB_LIBS     = $(call once,LIB_LIBS,--libs liburcu-bp ck)
 TOOL_CFLAGS  = $(call once,TOOL_CFLAGS,--cflags popt jansson ncursesw)
 TOOL_LIBS    = $(call once,TOOL_LIBS,--libs popt jansson ncursesw)
+# Of what a bench can do without: it skips what is not there.
+LMDB_LIBS    = $(call once,LMDB_LIBS,--libs lmdb 2>/dev/null)
+SQLITE_LIBS  = $(call once,SQLITE_LIBS,--libs sqlite3 2>/dev/null)
+LFHT_LIBS    = $(call once,LFHT_LIBS,--libs liburcu-cds 2>/dev/null)
+BENCH_LIBS   = $(LMDB_LIBS) $(SQLITE_LIBS) $(LFHT_LIBS)
 DEMO_CFLAGS  = $(call once,DEMO_CFLAGS,--cflags sqlite3 liblzma)
 DEMO_LIBS    = $(call once,DEMO_LIBS,--libs sqlite3 liblzma)
 UNIT_CFLAGS  = $(call once,UNIT_CFLAGS,--cflags cmocka)
@@ -252,6 +257,8 @@ $(OBJ)/tests/unit/%.o: tests/unit/%.c
 	$(call compile,$(INTERNAL_INC) $(LIB_CFLAGS) $(UNIT_CFLAGS))
 $(OBJ)/demo/%.o: demo/%.c
 	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS) $(DEMO_CFLAGS))
+$(OBJ)/bench/%.o: bench/%.c
+	$(call compile,$(PUBLIC_INC) $(LIB_CFLAGS) -DBENCH_FLAGS='"$(OPT)"')
 $(OBJ)/%.o: %.c
 	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS))
 
@@ -319,7 +326,7 @@ $(DEMOS): $(BUILD)/demo/%: $(OBJ)/demo/%.o \
 	$(call link,$(TOOL_LIBS) $(DEMO_LIBS) $(LIB_LIBS) -lm)
 $(BENCHES): $(BUILD)/bench/%: $(OBJ)/bench/%.o \
     $(call objects,$(BENCH_SHARED)) $(LIB_A)
-	$(call link,$(TOOL_LIBS) $(LIB_LIBS) -lm)
+	$(call link,$(BENCH_LIBS) $(LIB_LIBS) -lm)
 $(call programs,$(UNIT_SHM)): $(BUILD)/tests/unit/%: $(OBJ)/tests/unit/%.o \
     $(UNIT_A) $(SHM_A)
 	$(call link,$(UNIT_LIBS) $(LIB_LIBS))

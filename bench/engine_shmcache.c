@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* engine_shmcache.c - the cache itself, by its public calls */
+#include "bench/cleanup.h"
+#include "bench/engine.h"
+#include "bench/memory.h"
+
+#include <shmcache.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct state {
+	struct shmcache *cache;
+	char name[64];
+};
+
+/* Bytes of an entry, of its place in the index, and of the tables. */
+static uint64_t
+capacity_for(const struct load *load)
+{
+	uint64_t entry = (24 + KEY_BYTES + load->value_bytes + 15) / 16 * 16;
+
+	return (8u << 20) + load->items * (entry + 10) * 21 / 20 +
+	       load->spare_bytes * 21 / 20;
+}
+
+static const char *
+cache_open(const struct load *load, void **state_out)
+{
+	static unsigned number;
+	struct shmcache_options o = SHMCACHE_OPTIONS_INIT;
+	struct state *s = calloc(1, sizeof(*s));
+	char path[128];
+
+	o.capacity_bytes = capacity_for(load);
+	o.expected_items = load->items;
+	o.max_entry_bytes = load->value_bytes + KEY_BYTES > 16000
+				? 2 * load->value_bytes
+				: 0;
+	o.open_mode = SHMCACHE_CREATE_EXCLUSIVE;
+	(void)snprintf(
+	    s->name, sizeof(s->name), "bench-%d-%u", (int)getpid(), number++);
+	(void)snprintf(path, sizeof(path), "/dev/shm/shmcache.%s", s->name);
+	cleanup_path(path);
+	if (shmcache_open(s->name, &o, &s->cache) != 0)
+		return shmcache_last_error();
+	memory_populate(path);
+	*state_out = s;
+	return NULL;
+}
+
+static void
+cache_close(void *state)
+{
+	struct state *s = state;
+
+	(void)shmcache_close(s->cache);
+	(void)shmcache_remove(s->name);
+	free(s);
+}
+
+static bool
+cache_set(
+    void *state, const struct op *op, const void *value, size_t value_bytes)
+{
+	struct state *s = state;
+
+	return shmcache_set(s->cache, op->key, KEY_BYTES, value, value_bytes, 0,
+		   0) == 0;
+}
+
+static int
+cache_get(void *state, const struct op *op, void *buffer, size_t room)
+{
+	struct state *s = state;
+	size_t bytes;
+
+	return shmcache_get(s->cache, op->key, KEY_BYTES, buffer, room, &bytes,
+		   NULL) == 0
+		   ? (int)bytes
+		   : -1;
+}
+
+const struct engine engine_shmcache = {
+	.name = "shmcache",
+	.open = cache_open,
+	.close = cache_close,
+	.set = cache_set,
+	.get = cache_get,
+};
