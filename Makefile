@@ -168,7 +168,8 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all lib tools tests benches demo demos check stress bench install \
+.PHONY: all lib tools tests benches demo demos check stress install \
+	bench bench-quick bench-large \
 	uninstall completions clean help setup format check-format \
 	check-layers check-man check-symbols check-docs check-install \
 	check-package check-chroot check-models tidy FORCE \
@@ -196,7 +197,9 @@ help:
 	  'make check-package    build the Debian packages, for lintian to look at' \
 	  'make check-chroot     the same, and use them in a system of their own' \
 	  'make stress           the long tests' \
-	  'make bench            the benchmarks' \
+	  'make bench            against the floor and alternatives, to docs/bench;' \
+	  '                      bench-quick: ratios, in two minutes, against what' \
+	  '                      is expected; bench-large: 100 million items' \
 	  'make completions      those of the shells, in build/completions/' \
 	  'make install          to DESTDIR/PREFIX (/usr/local); uninstall' \
 	  'make format, tidy     apply clang-format, run clang-tidy (14)' \
@@ -207,7 +210,8 @@ help:
 
 # What is missing is installed for `demo` and `check`, else only named.
 SETUP := $(if $(filter demo,$(MAKECMDGOALS)),demo) \
-	 $(if $(filter check,$(MAKECMDGOALS)),check)
+	 $(if $(filter check,$(MAKECMDGOALS)),check) \
+	 $(if $(filter bench bench-quick bench-large,$(MAKECMDGOALS)),bench)
 PROBE := build $(if $(filter demos,$(MAKECMDGOALS)),demo) \
 	 $(if $(filter tests check-unit check-threads \
 	   check-memory,$(MAKECMDGOALS)),tests)
@@ -405,10 +409,8 @@ stress: all $(call tests_of,stress) $(call tests_of,crash) $(call tests_of,fuzz)
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
 	  --check planted '$(PLANTED)' \
 	  --check package 'scripts/check-package.sh --chroot'
-bench: all $(BENCHES)
-	$(Q)set -e; for program in $(BENCHES); do \
-	  echo "== $$program"; $$program; \
-	done
+bench bench-quick bench-large: all $(BENCHES)
+	$(Q)bench/run.sh $(BUILD) $(patsubst bench-%,%,$@)
 demo: all $(DEMOS)
 	$(Q)demo/run.sh $(BUILD)
 

@@ -7,7 +7,9 @@
 static bool
 can(const struct engine *engine, enum task task)
 {
-	return (task != GET_16 && task != GET_64) || engine->get_many != NULL;
+	if (task == GET_16 || task == GET_64)
+		return engine->get_many != NULL;
+	return !engine->single_gets_left_out;
 }
 
 /* The rounds of one task: the last contender's line, or the first two's. */
@@ -44,8 +46,14 @@ play(const struct comparison *c, const struct stream *stream, enum task task,
 		report_line(c->report, &lines[i]);
 }
 
+/* Those that are there, and those that are not. */
+struct streams {
+	struct stream present;
+	struct stream absent;
+};
+
 static void
-play_all(const struct comparison *c, const struct stream *stream,
+play_all(const struct comparison *c, const struct streams *streams,
     struct contender *contenders, unsigned count)
 {
 	for (unsigned t = 0; t < c->task_count; t++) {
@@ -54,29 +62,36 @@ play_all(const struct comparison *c, const struct stream *stream,
 		for (unsigned i = 0; i < count; i++)
 			able = able && can(contenders[i].engine, c->tasks[t]);
 		if (able)
-			play(c, stream, c->tasks[t], contenders, count);
+			play(c,
+			    c->tasks[t] == MISS ? &streams->absent
+						: &streams->present,
+			    c->tasks[t], contenders, count);
 	}
 }
 
 void
 compare(const struct comparison *c)
 {
-	struct stream stream = stream_make(c->order, 0, c->load.items,
-	    stream_length(c->load.items), 1);
+	uint64_t items = c->load.items;
+	size_t length = stream_length(items);
+	struct streams streams = { stream_make(c->order, 0, items, length, 1),
+		stream_make(c->order, items, items, length, 1) };
 	struct contender contenders[TURNS_MAX];
 
 	if (!contender_open(&contenders[0], &engine_floor, &c->load) ||
 	    !contender_open(&contenders[1], &engine_shmcache, &c->load))
 		return;
-	contender_prepare(&contenders[0], &stream);
-	play_all(c, &stream, contenders, 2);
+	contender_prepare(&contenders[0], &streams.present);
+	contender_prepare(&contenders[0], &streams.absent);
+	play_all(c, &streams, contenders, 2);
 	for (unsigned i = 0; i < c->peer_count && !c->settings->alone; i++) {
 		if (!contender_open(&contenders[2], c->peers[i], &c->load))
 			continue;
-		play_all(c, &stream, contenders, TURNS_MAX);
+		play_all(c, &streams, contenders, TURNS_MAX);
 		contender_close(&contenders[2]);
 	}
 	contender_close(&contenders[1]);
 	contender_close(&contenders[0]);
-	stream_free(&stream);
+	stream_free(&streams.present);
+	stream_free(&streams.absent);
 }

@@ -38,6 +38,10 @@ struct engine {
 	   time of the caller's processor. */
 	bool remote;
 
+	/* It is there for sets or for many gets only; it forgets. */
+	bool single_gets_left_out;
+	bool forgets;
+
 	/* NULL, or why it cannot be had here. */
 	const char *(*open)(const struct load *load, void **state_out);
 	void (*close)(void *state);
@@ -62,6 +66,7 @@ struct engine {
 };
 
 extern const struct engine engine_shmcache;
+extern const struct engine engine_shmcache_full;
 extern const struct engine engine_floor;
 extern const struct engine engine_lfht;
 extern const struct engine engine_ckht;

@@ -112,8 +112,8 @@ append(struct state *s, const struct op *op, const void *value, size_t bytes)
 
 /* The first time: finds a free slot. */
 static bool
-fill(struct state *s, const struct op *op, const void *value,
-    size_t value_bytes)
+fill(
+    struct state *s, const struct op *op, const void *value, size_t value_bytes)
 {
 	uint64_t slot = hash(s, op) % s->slot_count;
 
@@ -124,14 +124,24 @@ fill(struct state *s, const struct op *op, const void *value,
 	return true;
 }
 
+/* The slot of an item that is absent is an empty one. */
 static void
 floor_prepare(void *state, struct op *ops, size_t count)
 {
 	struct state *s = state;
 
-	for (size_t i = 0; i < count; i++)
-		if (ops[i].item < s->items)
+	for (size_t i = 0; i < count; i++) {
+		uint64_t slot;
+
+		if (ops[i].item < s->items) {
 			ops[i].hint = s->slot_of[ops[i].item];
+			continue;
+		}
+		slot = hash(s, &ops[i]) % s->slot_count;
+		while (s->slots[slot] != 0)
+			slot = (slot + 1) % s->slot_count;
+		ops[i].hint = (uint32_t)slot;
+	}
 }
 
 static inline int
@@ -139,9 +149,11 @@ copy_out(const struct state *s, uint64_t word, const struct op *op,
     void *buffer, size_t room)
 {
 	const uint8_t *entry = s->log + word - 1;
-	uint32_t bytes = ((const struct header *)(const void *)entry)
-			     ->value_bytes;
+	uint32_t bytes;
 
+	if (word == 0)
+		return -1;
+	bytes = ((const struct header *)(const void *)entry)->value_bytes;
 	if (memcmp(entry + HEADER_BYTES, op->key, KEY_BYTES) != 0 ||
 	    bytes > room)
 		return -1;
@@ -159,14 +171,13 @@ floor_get(void *state, const struct op *op, void *buffer, size_t room)
 
 /* (Once the log has come round, another entry may be where it looks.) */
 static bool
-replace(struct state *s, const struct op *op, const void *value,
-    size_t value_bytes)
+replace(
+    struct state *s, const struct op *op, const void *value, size_t value_bytes)
 {
 	uint64_t *slot = slot_at(s, op);
 	const uint8_t *entry = s->log + *slot - 1;
 
-	s->others +=
-	    memcmp(entry + HEADER_BYTES, op->key, KEY_BYTES) != 0;
+	s->others += memcmp(entry + HEADER_BYTES, op->key, KEY_BYTES) != 0;
 	*slot = append(s, op, value, value_bytes) + 1;
 	return true;
 }
@@ -196,8 +207,8 @@ get_group(const struct state *s, const struct op *ops, unsigned count,
 }
 
 static unsigned
-floor_get_many(void *state, const struct op *ops, unsigned count,
-    void *buffers, size_t room)
+floor_get_many(void *state, const struct op *ops, unsigned count, void *buffers,
+    size_t room)
 {
 	uint8_t *to = buffers;
 	unsigned hits = 0;

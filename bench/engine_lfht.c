@@ -5,11 +5,10 @@
 
 #if __has_include(<urcu/rculfhash.h>)
 
-#include <urcu/urcu-bp.h>
-
 #include <stdlib.h>
 #include <string.h>
 #include <urcu/rculfhash.h>
+#include <urcu/urcu-bp.h>
 #include <xxhash.h>
 
 struct node {
@@ -59,7 +58,8 @@ lfht_close(void *state)
 	struct cds_lfht_node *link;
 
 	urcu_bp_read_lock();
-	cds_lfht_for_each(s->table, &i, link) {
+	cds_lfht_for_each(s->table, &i, link)
+	{
 		(void)cds_lfht_del(s->table, link);
 		free(node_of(link)); /* nobody else is here */
 	}

@@ -72,9 +72,9 @@ look_up(struct table *t, const struct op *op, uint64_t hash)
 {
 	uint64_t *link = &t->heads[hash & t->mask];
 
-	while (*link != 0 && (at(t, *link)->hash != hash ||
-				 memcmp(at(t, *link)->key, op->key,
-				     KEY_BYTES) != 0))
+	while (*link != 0 &&
+	       (at(t, *link)->hash != hash ||
+		   memcmp(at(t, *link)->key, op->key, KEY_BYTES) != 0))
 		link = &at(t, *link)->next;
 	return link;
 }

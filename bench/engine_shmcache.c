@@ -25,18 +25,17 @@ capacity_for(const struct load *load)
 }
 
 static const char *
-cache_open(const struct load *load, void **state_out)
+open_with(const struct load *load, uint64_t capacity, void **state_out)
 {
 	static unsigned number;
 	struct shmcache_options o = SHMCACHE_OPTIONS_INIT;
 	struct state *s = calloc(1, sizeof(*s));
 	char path[128];
 
-	o.capacity_bytes = capacity_for(load);
+	o.capacity_bytes = capacity;
 	o.expected_items = load->items;
-	o.max_entry_bytes = load->value_bytes + KEY_BYTES > 16000
-				? 2 * load->value_bytes
-				: 0;
+	o.max_entry_bytes =
+	    load->value_bytes + KEY_BYTES > 16000 ? 2 * load->value_bytes : 0;
 	o.open_mode = SHMCACHE_CREATE_EXCLUSIVE;
 	(void)snprintf(
 	    s->name, sizeof(s->name), "bench-%d-%u", (int)getpid(), number++);
@@ -47,6 +46,22 @@ cache_open(const struct load *load, void **state_out)
 	memory_populate(path);
 	*state_out = s;
 	return NULL;
+}
+
+static const char *
+cache_open(const struct load *load, void **state_out)
+{
+	return open_with(load, capacity_for(load), state_out);
+}
+
+/* Room for a third of what will be stored. */
+static const char *
+full_open(const struct load *load, void **state_out)
+{
+	const struct load less = { .items = load->items / 3,
+		.value_bytes = load->value_bytes };
+
+	return open_with(&less, capacity_for(&less), state_out);
 }
 
 static void
@@ -65,8 +80,8 @@ cache_set(
 {
 	struct state *s = state;
 
-	return shmcache_set(s->cache, op->key, KEY_BYTES, value, value_bytes, 0,
-		   0) == 0;
+	return shmcache_set(
+		   s->cache, op->key, KEY_BYTES, value, value_bytes, 0, 0) == 0;
 }
 
 static int
@@ -84,6 +99,15 @@ cache_get(void *state, const struct op *op, void *buffer, size_t room)
 const struct engine engine_shmcache = {
 	.name = "shmcache",
 	.open = cache_open,
+	.close = cache_close,
+	.set = cache_set,
+	.get = cache_get,
+};
+
+const struct engine engine_shmcache_full = {
+	.name = "shmcache, full",
+	.forgets = true,
+	.open = full_open,
 	.close = cache_close,
 	.set = cache_set,
 	.get = cache_get,

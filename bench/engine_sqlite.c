@@ -62,8 +62,7 @@ lite_filling(void *state, bool on)
 {
 	struct state *s = state;
 
-	(void)sqlite3_exec(
-	    s->db, on ? "BEGIN" : "COMMIT", NULL, NULL, NULL);
+	(void)sqlite3_exec(s->db, on ? "BEGIN" : "COMMIT", NULL, NULL, NULL);
 }
 
 static bool

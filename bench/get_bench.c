@@ -2,7 +2,7 @@
 /* get_bench.c - what does a get cost, beside the floor and the alternatives? */
 #include "bench/compare.h"
 
-static const enum task tasks[] = { GET, GET_OVERLAP, GET_16, GET_64 };
+static const enum task tasks[] = { GET, GET_OVERLAP, GET_16, GET_64, MISS };
 
 static const struct engine *const peers[] = {
 	&engine_ckht,
@@ -22,8 +22,7 @@ run(struct comparison *c, uint64_t items, size_t value_bytes, enum order order)
 {
 	if (c->settings->items != 0 && c->settings->items != items)
 		return;
-	c->load =
-	    (struct load){ .items = items, .value_bytes = value_bytes };
+	c->load = (struct load){ .items = items, .value_bytes = value_bytes };
 	c->order = order;
 	compare(c);
 }
@@ -38,13 +37,24 @@ main(int argc, char **argv)
 		.peers = peers,
 		.peer_count = COUNT_OF(peers) };
 
-	c.report = report_begin("get", "What does a get cost?", &settings);
+	c.report = report_begin(settings.large ? "large" : "get",
+	    "What does a get cost?", &settings);
+	if (settings.large) {
+		settings.alone = true;
+		for (uint64_t items = 10000; items <= 100000000; items *= 10)
+			run(&c, items, 8, UNIFORM);
+		report_end(c.report);
+		return 0;
+	}
 	run(&c, 1000, 64, UNIFORM);
 	run(&c, 10000, 64, UNIFORM);
 	run(&c, 100000, 64, UNIFORM);
 	run(&c, 1000000, 64, UNIFORM);
 	if (!settings.quick) {
 		run(&c, 1000000, 64, ZIPF);
+		run(&c, 100000, 8, UNIFORM);
+		run(&c, 100000, 1024, UNIFORM);
+		run(&c, 10000, 16384, UNIFORM);
 		run(&c, 10000000, 64, UNIFORM);
 		run(&c, 10000000, 64, ZIPF);
 	}

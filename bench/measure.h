@@ -36,6 +36,7 @@ enum task {
 	GET_OVERLAP, /* the processor may begin the next one meanwhile */
 	GET_16,      /* 16 keys in one call */
 	GET_64,
+	MISS,
 	SET,
 	MIX_95, /* 95 gets, 5 sets */
 	MIX_50
@@ -49,7 +50,7 @@ struct contender {
 	void *state;
 	size_t at;
 	size_t value_bytes;
-	uint64_t failed; /* gets that missed, sets that did not store */
+	uint64_t failed; /* what did not come out as it had to */
 	double ns;       /* of one operation, roughly: how many fit a run */
 };
 
@@ -57,8 +58,8 @@ struct contender {
  * Opens and fills it with items 0 to load->items - 1, and checks that a part of
  * them reads back right.  False: it cannot be had, and why was printed.
  */
-bool contender_open(struct contender *c, const struct engine *engine,
-    const struct load *load);
+bool contender_open(
+    struct contender *c, const struct engine *engine, const struct load *load);
 void contender_close(struct contender *c);
 
 /* Puts the engine's hints into the stream. */

@@ -14,6 +14,7 @@ struct report {
 	const char *name;
 	FILE *json;
 	FILE *tsv;
+	const char *ratios[2];
 	unsigned lines;
 };
 
@@ -148,6 +149,15 @@ struct report *
 report_begin(
     const char *name, const char *question, const struct settings *settings)
 {
+	return report_begin_with(
+	    name, question, settings, "x floor", "x cache");
+}
+
+struct report *
+report_begin_with(const char *name, const char *question,
+    const struct settings *settings, const char *first_ratio,
+    const char *second_ratio)
+{
 	struct report *r = calloc(1, sizeof(*r));
 	char model[128], huge[128];
 	struct utsname u;
@@ -168,6 +178,8 @@ report_begin(
 	    KEY_BYTES, settings->rounds, settings->milliseconds);
 	print_load("before");
 	r->name = name;
+	r->ratios[0] = first_ratio;
+	r->ratios[1] = second_ratio;
 	r->json = open_output(settings->out, name, "json");
 	r->tsv = open_output(settings->out, name, "tsv");
 	if (r->json != NULL)
@@ -187,11 +199,11 @@ report_begin(
 }
 
 static void
-print_heading(void)
+print_heading(const struct report *r)
 {
 	printf("\n%-18s %-16s %9s %6s %-10s %2s %11s %21s %9s %9s\n", "what",
 	    "who", "items", "value", "order", "n", "median", "least to most",
-	    "x floor", "x cache");
+	    r->ratios[0], r->ratios[1]);
 }
 
 static void
@@ -207,11 +219,11 @@ write_files(const struct report *r, const struct line *l)
 		    "%s\n  {\"what\": \"%s\", \"engine\": \"%s\", \"order\": "
 		    "\"%s\", \"items\": %" PRIu64 ", \"value_bytes\": %zu, "
 		    "\"processes\": %u, \"unit\": \"%s\", \"median\": %.4g, "
-		    "\"least\": %.4g, \"most\": %.4g, \"to_floor\": %.4g, "
-		    "\"to_cache\": %.4g}",
+		    "\"least\": %.4g, \"most\": %.4g, \"%s\": %.4g, "
+		    "\"%s\": %.4g}",
 		    r->lines > 1 ? "," : "", l->what, l->engine, l->order,
 		    l->items, l->value_bytes, l->processes, l->unit, median,
-		    least, most, floor, cache);
+		    least, most, r->ratios[0], floor, r->ratios[1], cache);
 	if (r->tsv != NULL)
 		fprintf(r->tsv,
 		    "%s\t%s\t%s\t%" PRIu64
@@ -235,7 +247,7 @@ report_line(struct report *r, const struct line *l)
 	char spread[40];
 
 	if (r->lines++ == 0)
-		print_heading();
+		print_heading(r);
 	(void)snprintf(spread, sizeof(spread), "%.4g to %.4g",
 	    sample_least(&l->figure), sample_most(&l->figure));
 	printf("%-18s %-16s %9" PRIu64 " %6zu %-10s %2u %8.4g %-2s %21s",

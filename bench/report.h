@@ -14,9 +14,9 @@
 
 /* What all benches are told. */
 struct settings {
-	bool quick;       /* ratios of few sizes */
-	bool large;       /* up to 100 M items, without peers */
-	bool alone;       /* no peers */
+	bool quick; /* ratios of few sizes */
+	bool large; /* up to 100 M items, without peers */
+	bool alone; /* no peers */
 	unsigned rounds;
 	double milliseconds; /* of one run */
 	uint64_t items;      /* 0: all sizes */
@@ -41,8 +41,13 @@ struct line {
 
 struct report;
 
-struct report *report_begin(const char *name, const char *question,
-    const struct settings *settings);
+struct report *report_begin(
+    const char *name, const char *question, const struct settings *settings);
+
+/* The same with other ratios than those to floor and cache. */
+struct report *report_begin_with(const char *name, const char *question,
+    const struct settings *settings, const char *first_ratio,
+    const char *second_ratio);
 void report_line(struct report *report, const struct line *line);
 void report_end(struct report *report);
 

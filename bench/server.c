@@ -28,8 +28,8 @@ server_prepare(struct server *server)
 	    "/tmp/shmcache-bench-XXXXXX");
 	if (mkdtemp(server->folder) == NULL)
 		return false;
-	(void)snprintf(server->path, sizeof(server->path), "%s/socket",
-	    server->folder);
+	(void)snprintf(
+	    server->path, sizeof(server->path), "%s/socket", server->folder);
 	cleanup_path(server->folder);
 	cleanup_path(server->path);
 	return true;
@@ -56,11 +56,10 @@ connect_to(struct server *server)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const struct timespec moment = { 0, 10000000 };
 
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s",
-	    server->path);
+	(void)snprintf(
+	    address.sun_path, sizeof(address.sun_path), "%s", server->path);
 	for (unsigned i = 0; i < START_TRIES; i++) {
-		server->socket =
-		    socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		server->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (server->socket >= 0 &&
 		    connect(server->socket, (struct sockaddr *)&address,
 			sizeof(address)) == 0)

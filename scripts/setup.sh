@@ -6,8 +6,8 @@
 #   scripts/setup.sh SET...           install what is missing of these sets
 #   scripts/setup.sh --probe SET...   only tell what is missing
 #
-# Sets: build, demo, tests, check, ci; demo and tests contain build, check
-# contains tests, ci contains all.
+# Sets: build, demo, tests, check, bench, ci; demo, tests and bench contain
+# build, check contains tests, ci contains all but bench.
 #
 # Whatever a probe finds is left alone, wherever it came from; if nothing is
 # missing, nothing is downloaded.  What is missing is installed by apt-get, as
@@ -44,6 +44,12 @@ table() {
 	check|opt|tmux, for what runs full-screen|cmd tmux|tmux|tmux|tmux|tmux
 	check|opt|promtool, for what Prometheus reads|cmd promtool|prometheus|-|prometheus|prometheus
 	check|opt|systemd-analyze, for the units|cmd systemd-analyze|systemd|systemd|systemd|-
+	check|opt|valgrind, for the count of instructions|cmd valgrind|valgrind|valgrind|valgrind|valgrind
+	bench|opt|LMDB|pc lmdb 0.9|liblmdb-dev|lmdb-devel|lmdb|lmdb-dev
+	bench|opt|SQLite|pc sqlite3 3.20|libsqlite3-dev|sqlite-devel|sqlite|sqlite-dev
+	bench|opt|memcached|cmd memcached|memcached|memcached|memcached|memcached
+	bench|opt|Redis|cmd redis-server|redis-server|redis|redis|redis
+	bench|opt|gnuplot, for the plots|cmd gnuplot|gnuplot-nox|gnuplot-minimal|gnuplot|gnuplot
 	ci|req|make|cmd make|make|make|make|make
 	ci|opt|dpkg-buildpackage|cmd dpkg-buildpackage|dpkg-dev|-|-|-
 	ci|opt|debhelper, for the packages|cmd dh|debhelper|-|-|-
@@ -60,6 +66,7 @@ members() {
 		demo) echo build demo ;;
 		tests) echo build tests ;;
 		check) echo build tests check ;;
+		bench) echo build bench ;;
 		ci) echo build demo tests check ci ;;
 		*)
 			echo "setup: unknown set: $set" >&2
@@ -236,7 +243,7 @@ if [ "${1-}" = --probe ]; then
 	shift
 fi
 if [ $# = 0 ]; then
-	echo "usage: scripts/setup.sh [--probe] build|demo|tests|check|ci..." >&2
+	echo "usage: scripts/setup.sh [--probe] build|demo|tests|check|bench|ci..." >&2
 	exit 1
 fi
 
