@@ -94,6 +94,10 @@ ALL_CFLAGS   = -std=gnu11 $(OPT) $(WARNINGS) $(SAN_FLAGS) -pthread \
 ALL_LDFLAGS  = -pthread $(SAN_FLAGS) -Wl,-z,relro -Wl,-z,now \
 	       -Wl,--as-needed $(LDFLAGS)
 
+# The path of a get is a straight line, which vectors only cost moves from
+# register to register (GCC 12).
+LIB_OPT      := -fno-tree-slp-vectorize
+
 STAGED       := $(BUILD)/include
 PUBLIC       := $(BUILD)/public
 OBJ          := $(BUILD)/obj
@@ -223,7 +227,7 @@ setup:
 $(BUILD)/flags: FORCE | setup
 	@mkdir -p $(@D)
 	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
-$(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(LIB_OPT) $(ALL_LDFLAGS)
 
 $(STAGED)/shmcache_stats.def: libshmcache/stats.def
 	@mkdir -p $(@D)
@@ -253,9 +257,9 @@ endef
 $(ALL_OBJS): $(BUILD)/flags | setup $(HEADERS) $(EXPORTS) $(VIEWS)
 
 $(OBJ)/shm/%.o: shm/%.c
-	$(call compile,-fPIC -fvisibility=hidden -I. $(LIB_CFLAGS))
+	$(call compile,-fPIC -fvisibility=hidden $(LIB_OPT) -I. $(LIB_CFLAGS))
 $(OBJ)/libshmcache/%.o: libshmcache/%.c
-	$(call compile,-fPIC -fvisibility=hidden -include $(EXPORTS) \
+	$(call compile,-fPIC -fvisibility=hidden $(LIB_OPT) -include $(EXPORTS) \
 	  $(INTERNAL_INC) $(LIB_CFLAGS))
 $(OBJ)/tests/unit/%.o: tests/unit/%.c
 	$(call compile,$(INTERNAL_INC) $(LIB_CFLAGS) $(UNIT_CFLAGS))

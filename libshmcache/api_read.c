@@ -22,6 +22,7 @@
 #include "libshmcache/error.h"
 #include "libshmcache/expire.h"
 #include "libshmcache/index.h"
+#include "libshmcache/key.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/read.h"
 #include "libshmcache/stats.h"
@@ -34,21 +35,36 @@
 /* Times that a copy without a pin is begun again before it is given up. */
 #define UNPINNED_TRIES 1000u
 
+/* (By value, and opened again, lest what the caller has must be in memory.) */
+static __attribute__((noinline)) bool
+is_expired(
+    struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word)
+{
+	const struct call call = { m, peer };
+	struct found found = { .slot = slot, .word = word };
+	uint32_t extent;
+	uint64_t offset;
+
+	return !index_place(m, word, &offset, &extent) ||
+	       !entry_open(m, offset, &found.entry) ||
+	       expire_found(&call, &found, COUNT_expired_on_read);
+}
+
 /* Finds the key's entry and pins it, if it may be returned. */
-static bool
+SHM_INLINE bool
 find_valid(const struct call *call, const struct key *key, unsigned pin,
     struct found *found)
 {
 	if (!index_find(call, key, pin, found))
 		return false;
 	if (__builtin_expect(entry_valid(call->m, &found->entry), 1) ||
-	    !expire_found(call, found, COUNT_expired_on_read))
+	    !is_expired(call->m, call->peer, found->slot, found->word))
 		return true;
 	shm_pin_clear(call->peer, pin);
 	return false;
 }
 
-static void
+SHM_INLINE void
 note_read(const struct call *call, const struct found *found)
 {
 	if (found != NULL)
@@ -58,23 +74,51 @@ note_read(const struct call *call, const struct found *found)
 }
 
 static int
+hand_out_counter(
+    const struct mapping *m, const struct entry *entry, const struct sink *sink)
+{
+	struct facts facts;
+
+	sink_learn(m, entry, sink, &facts);
+	sink_copy(sink, &facts);
+	return sink_tell(sink, &facts);
+}
+
+/* Copies what was found, and tells about it. */
+SHM_INLINE int
+hand_out(
+    const struct mapping *m, const struct entry *entry, const struct sink *sink)
+{
+	struct facts facts;
+
+	if (__builtin_expect(entry_is_counter(entry), 0)) {
+		const struct entry own = *entry;
+		const struct sink own_sink = *sink;
+
+		return hand_out_counter(m, &own, &own_sink);
+	}
+	sink_learn_value(m, entry, sink, &facts);
+	sink_copy(sink, &facts);
+	return sink_tell(sink, &facts);
+}
+
+SHM_INLINE int
 get_pinned(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
 	struct found found;
-	struct facts facts;
+	int result;
 
 	if (!find_valid(call, key, SHM_PIN_ENTRY, &found)) {
 		if (!sink->peek)
 			note_read(call, NULL);
 		return SHMCACHE_ENOENT;
 	}
-	sink_learn(call->m, &found.entry, sink, &facts);
-	sink_copy(sink, &facts);
-	if (facts.result == 0 && !sink->peek)
+	result = hand_out(call->m, &found.entry, sink);
+	if (result == 0 && !sink->peek)
 		note_read(call, &found);
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	return sink_tell(sink, &facts);
+	return result;
 }
 
 enum glance { GLANCE_OTHER, GLANCE_FOUND, GLANCE_AGAIN };
@@ -161,42 +205,74 @@ get_unpinned(
 	return SHMCACHE_EBUSY;
 }
 
-int
-read_key(
+/* One in so many is timed. */
+static int
+get_sampled(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
-	uint64_t began_ns;
-	int error;
+	uint64_t began_ns = latency_begin();
+	int error = get_pinned(call, key, sink);
 
-	if (__builtin_expect(call->peer == NULL, 0))
-		return get_unpinned(call, key, sink);
-	if (__builtin_expect(!latency_is_due(call), 1))
-		return get_pinned(call, key, sink);
-	began_ns = latency_begin();
-	error = get_pinned(call, key, sink);
 	latency_end(call, SHMCACHE_LATENCY_GET, began_ns, key);
 	return error;
 }
 
-static int
-get(struct shmcache *cache, const void *key_data, size_t key_bytes,
+static __attribute__((noinline)) int
+read_key_rarely(
+    const struct call *call, const struct key *key, const struct sink *sink)
+{
+	return call->peer == NULL ? get_unpinned(call, key, sink)
+				  : get_sampled(call, key, sink);
+}
+
+SHM_INLINE int
+read_key_here(
+    const struct call *call, const struct key *key, const struct sink *sink)
+{
+	/* (Lest what the caller has must be in memory.) */
+	if (__builtin_expect(call->peer == NULL || latency_is_due(call), 0)) {
+		const struct call own_call = { call->m, call->peer };
+		const struct key own_key = *key;
+		const struct sink own_sink = *sink;
+
+		return read_key_rarely(&own_call, &own_key, &own_sink);
+	}
+	return get_pinned(call, key, sink);
+}
+
+int
+read_key(
+    const struct call *call, const struct key *key, const struct sink *sink)
+{
+	return read_key_here(call, key, sink);
+}
+
+SHM_INLINE int
+get_here(struct shmcache *cache, const void *key_data, size_t key_bytes,
     const struct sink *sink)
 {
 	struct call call;
 	struct key key;
 	int error = !sink_is_valid(sink)
 			? -EINVAL
-			: index_enter(cache, CALL_READS, key_data, key_bytes,
+			: key_enter(cache, CALL_READS, key_data, key_bytes,
 			      &call, &key);
 
 	if (error != 0)
 		return error;
-	error = read_key(&call, &key, sink);
+	error = read_key_here(&call, &key, sink);
 	call_leave();
 	return error;
 }
 
-int
+static int
+get(struct shmcache *cache, const void *key, size_t key_bytes,
+    const struct sink *sink)
+{
+	return get_here(cache, key, key_bytes, sink);
+}
+
+__attribute__((flatten)) int
 shmcache_get(struct shmcache *cache, const void *key, size_t key_bytes,
     void *buffer, size_t buffer_bytes, size_t *value_bytes_out,
     uint32_t *client_flags_out)
@@ -206,7 +282,7 @@ shmcache_get(struct shmcache *cache, const void *key, size_t key_bytes,
 		.value_bytes_out = value_bytes_out,
 		.client_flags_out = client_flags_out };
 
-	return error_return(get(cache, key, key_bytes, &sink));
+	return error_return(get_here(cache, key, key_bytes, &sink));
 }
 
 int

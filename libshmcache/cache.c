@@ -25,22 +25,6 @@
    removed) tries again after so long. */
 #define ATTACH_RETRY_MS 10
 
-/*
- * The RCU of the process.  ThreadSanitizer sees nothing of liburcu, so its build
- * gets the same edges once more: what was done before the pointer was published
- * or before a section was left, against what is done in a section or after a
- * grace period.
- */
-static struct mapping *
-current_mapping(struct shmcache *cache)
-{
-#if SHM_ATOMIC_BUILTINS
-	return shm_load_pointer_acquire((void *)&cache->mapping);
-#else
-	return rcu_dereference(cache->mapping);
-#endif
-}
-
 static void
 publish_mapping(struct shmcache *cache, struct mapping *m)
 {
@@ -49,21 +33,6 @@ publish_mapping(struct shmcache *cache, struct mapping *m)
 #else
 	rcu_assign_pointer(cache->mapping, m);
 #endif
-}
-
-static inline void
-enter_section(void)
-{
-	urcu_bp_read_lock();
-}
-
-static inline void
-leave_section(void)
-{
-#if SHM_ATOMIC_BUILTINS
-	shm_fence();
-#endif
-	urcu_bp_read_unlock();
 }
 
 static void
@@ -82,14 +51,7 @@ struct thread_peer {
 	struct thread_peer *next;
 };
 
-struct thread {
-	bool inside;
-	uint64_t segment_id; /* the last one used, and its peer */
-	struct shm_peer *peer;
-	struct thread_peer *peers;
-};
-
-static __thread struct thread thread __attribute__((tls_model("initial-exec")));
+__thread struct thread cache_thread;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -118,10 +80,7 @@ drop_lock(int cancel_state)
 /* fork() is under way, and its handlers take care of everything. */
 static bool fork_prepared;
 
-/* A page of its own that reads 1, and in a forked child 0. */
-static uint32_t *not_forked;
-
-enum { FORKED = 0, NOT_FORKED = 1, RECOVERING = 2 };
+uint32_t *cache_not_forked;
 
 /* The handle's mapping of this attachment, be it that of a removed cache. */
 static struct mapping *
@@ -162,7 +121,7 @@ free_thread_peers(struct thread_peer *tp)
 static void
 release_thread(void *peers)
 {
-	if (shm_load32(not_forked) == NOT_FORKED) {
+	if (shm_load32(cache_not_forked) == NOT_FORKED) {
 		int cancel_state = take_lock();
 
 		for (struct thread_peer *tp = peers; tp != NULL; tp = tp->next)
@@ -171,7 +130,7 @@ release_thread(void *peers)
 		drop_lock(cancel_state);
 	}
 	free_thread_peers(peers);
-	thread = (struct thread){ .inside = false };
+	cache_thread = (struct thread){ .inside = false };
 }
 
 static void
@@ -237,12 +196,12 @@ reopen_forked(struct shmcache *cache)
 static void
 start_anew(void)
 {
-	free_thread_peers(thread.peers);
+	free_thread_peers(cache_thread.peers);
 	(void)pthread_setspecific(thread_key, NULL);
-	thread = (struct thread){ .inside = thread.inside };
+	cache_thread = (struct thread){ .inside = cache_thread.inside };
 	for (struct shmcache *c = handles; c != NULL; c = c->next)
 		reopen_forked(c);
-	shm_store32(not_forked, NOT_FORKED);
+	shm_store32(cache_not_forked, NOT_FORKED);
 }
 
 /* May have been done already, by a call from another's handler. */
@@ -262,8 +221,8 @@ child_forked(void)
 static void
 recover_fork(void)
 {
-	if (!shm_cas32(not_forked, FORKED, RECOVERING)) {
-		while (shm_load32(not_forked) == RECOVERING)
+	if (!shm_cas32(cache_not_forked, FORKED, RECOVERING)) {
+		while (shm_load32(cache_not_forked) == RECOVERING)
 			(void)sched_yield();
 		return;
 	}
@@ -293,8 +252,8 @@ init_process(void)
 		once_error = SHMCACHE_EKERNEL;
 		return;
 	}
-	not_forked = page;
-	shm_store32(not_forked, NOT_FORKED);
+	cache_not_forked = page;
+	shm_store32(cache_not_forked, NOT_FORKED);
 	once_error = -pthread_key_create(&thread_key, release_thread);
 	if (once_error == 0)
 		once_error =
@@ -307,31 +266,16 @@ static int
 enter_process(void)
 {
 	(void)pthread_once(&once, init_process);
-	if (once_error == 0 && shm_load32(not_forked) != NOT_FORKED)
+	if (once_error == 0 && shm_load32(cache_not_forked) != NOT_FORKED)
 		recover_fork();
 	return once_error;
-}
-
-bool
-call_begin(void)
-{
-	if (__builtin_expect(thread.inside, 0))
-		return false;
-	*(volatile bool *)&thread.inside = true;
-	return true;
-}
-
-void
-call_end(void)
-{
-	*(volatile bool *)&thread.inside = false;
 }
 
 /* Forgets this thread's peers of segments that were closed. */
 static void
 prune_peers(void)
 {
-	struct thread_peer **at = &thread.peers;
+	struct thread_peer **at = &cache_thread.peers;
 
 	while (*at != NULL) {
 		struct thread_peer *tp = *at;
@@ -356,7 +300,7 @@ claim_peer(struct mapping *m)
 		return -ENOMEM;
 	cancel_state = take_lock();
 	prune_peers();
-	(void)pthread_setspecific(thread_key, thread.peers);
+	(void)pthread_setspecific(thread_key, cache_thread.peers);
 	error = shm_peer_claim(m->segment, &tp->peer);
 	if (error == 0 && pthread_setspecific(thread_key, tp) != 0) {
 		shm_peer_release(tp->peer);
@@ -368,10 +312,10 @@ claim_peer(struct mapping *m)
 		return error;
 	}
 	tp->segment_id = m->segment->id;
-	tp->next = thread.peers;
-	thread.peers = tp;
-	thread.segment_id = tp->segment_id;
-	thread.peer = tp->peer;
+	tp->next = cache_thread.peers;
+	cache_thread.peers = tp;
+	cache_thread.attachment_id = tp->segment_id;
+	cache_thread.peer = tp->peer;
 	return 0;
 }
 
@@ -382,10 +326,11 @@ find_peer(struct mapping *m)
 	uint64_t id = m->segment->id;
 	int error;
 
-	for (struct thread_peer *tp = thread.peers; tp != NULL; tp = tp->next)
+	for (struct thread_peer *tp = cache_thread.peers; tp != NULL;
+	     tp = tp->next)
 		if (tp->segment_id == id) {
-			thread.segment_id = id;
-			thread.peer = tp->peer;
+			cache_thread.attachment_id = id;
+			cache_thread.peer = tp->peer;
 			return 0;
 		}
 	if (shm_clock_ms() < shm_load64(&m->denied_until_ms))
@@ -400,7 +345,7 @@ find_peer(struct mapping *m)
 static int
 enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 {
-	struct mapping *m = current_mapping(cache);
+	struct mapping *m = call_mapping(cache);
 	int error = 0;
 
 	call->m = m;
@@ -413,10 +358,10 @@ enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 		return needs == CALL_WRITES ? SHMCACHE_EREADONLY : 0;
 	if (needs == CALL_LOOKS)
 		return 0;
-	if (__builtin_expect(thread.segment_id != m->segment->id, 0))
+	if (__builtin_expect(cache_thread.attachment_id != m->segment->id, 0))
 		error = find_peer(m);
 	if (error == 0)
-		call->peer = thread.peer;
+		call->peer = cache_thread.peer;
 	return error == SHMCACHE_EPEERS && needs != CALL_WRITES ? 0 : error;
 }
 
@@ -470,7 +415,7 @@ revive(struct shmcache *cache)
 	bool attached;
 	int cancel_state;
 
-	if (current_mapping(cache) == NULL &&
+	if (call_mapping(cache) == NULL &&
 	    shm_clock_ms() < shm_load64(&cache->retry_at_ms))
 		return false;
 	cancel_state = take_lock();
@@ -497,21 +442,20 @@ enter(struct shmcache *cache, enum call_needs needs, struct call *call)
 {
 	int error;
 
-	enter_section();
+	call_lock();
 	error = enter_mapping(cache, needs, call);
 	if (__builtin_expect(error != 0, 0))
-		leave_section();
+		call_unlock();
 	return error;
 }
 
 int
-call_enter(struct shmcache *cache, enum call_needs needs, struct call *call)
+call_enter_slowly(
+    struct shmcache *cache, enum call_needs needs, struct call *call)
 {
 	int error;
 
-	if (!call_begin())
-		return SHMCACHE_EDEADLK;
-	if (__builtin_expect(shm_load32(not_forked) != NOT_FORKED, 0))
+	if (__builtin_expect(shm_load32(cache_not_forked) != NOT_FORKED, 0))
 		recover_fork();
 	error = enter(cache, needs, call);
 	if (__builtin_expect(error != 0, 0)) {
@@ -526,13 +470,6 @@ call_enter(struct shmcache *cache, enum call_needs needs, struct call *call)
 	return error;
 }
 
-void
-call_leave(void)
-{
-	leave_section();
-	call_end();
-}
-
 /* Of the mapping that the handle has now; it stays while we are in a section.
    False if the item is of another. */
 static bool
@@ -542,8 +479,8 @@ unhold_current(struct shmcache *cache, uint64_t attachment_id,
 	struct mapping *m;
 	bool is_current;
 
-	enter_section();
-	m = current_mapping(cache);
+	call_lock();
+	m = call_mapping(cache);
 	is_current = m != NULL && m->segment->id == attachment_id;
 	if (is_current && shm_peer_unhold(peer, pin)) {
 		int cancel_state = take_lock();
@@ -551,7 +488,7 @@ unhold_current(struct shmcache *cache, uint64_t attachment_id,
 		shm_peer_release(peer);
 		drop_lock(cancel_state);
 	}
-	leave_section();
+	call_unlock();
 	return is_current;
 }
 
@@ -562,7 +499,7 @@ cache_unhold(struct shmcache *cache, uint64_t attachment_id,
 	struct mapping *m;
 	int error, cancel_state;
 
-	if (shm_load32(not_forked) != NOT_FORKED)
+	if (shm_load32(cache_not_forked) != NOT_FORKED)
 		recover_fork();
 	if (unhold_current(cache, attachment_id, peer, pin))
 		return 0;
@@ -856,7 +793,7 @@ shmcache_close(struct shmcache *cache)
 		return 0;
 	if (!call_begin())
 		return error_return(SHMCACHE_EDEADLK);
-	if (shm_load32(not_forked) != NOT_FORKED)
+	if (shm_load32(cache_not_forked) != NOT_FORKED)
 		recover_fork();
 	error = withdraw(cache);
 	if (error == 0) {

@@ -30,9 +30,11 @@
 #define LIBSHMCACHE_CACHE_H
 
 #include "libshmcache/mapping.h"
+#include "shm/atomic.h"
 #include "shm/peer.h"
 
 #include <stdbool.h>
+#include <urcu/urcu-bp.h>
 
 struct shmcache {
 	struct mapping *mapping; /* RCU; NULL: `error` says why */
@@ -56,18 +58,115 @@ enum call_needs {
 	CALL_LOOKS   /* no peer */
 };
 
+/* What the library keeps for a thread. */
+struct thread {
+	bool inside;
+	uint64_t attachment_id; /* the last one used, and its peer */
+	struct shm_peer *peer;
+	struct thread_peer *peers;
+};
+
+extern __thread struct thread cache_thread
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* A page of its own that reads 1, and in a forked child 0. */
+extern uint32_t *cache_not_forked __attribute__((visibility("hidden")));
+
+enum { FORKED = 0, NOT_FORKED = 1, RECOVERING = 2 };
+
+/* Mark the thread as being in the library, where no mapping is needed. */
+static inline bool
+call_begin(void)
+{
+	if (__builtin_expect(cache_thread.inside, 0))
+		return false;
+	*(volatile bool *)&cache_thread.inside = true;
+	return true;
+}
+
+static inline void
+call_end(void)
+{
+	*(volatile bool *)&cache_thread.inside = false;
+}
+
+/*
+ * The RCU of the process.  ThreadSanitizer sees nothing of liburcu, so its build
+ * gets the same edges once more: what was done before the pointer was published
+ * or before a section was left, against what is done in a section or after a
+ * grace period.
+ */
+static inline struct mapping *
+call_mapping(struct shmcache *cache)
+{
+#if SHM_ATOMIC_BUILTINS
+	return shm_load_pointer_acquire((void *)&cache->mapping);
+#else
+	return rcu_dereference(cache->mapping);
+#endif
+}
+
+SHM_INLINE void
+call_lock(void)
+{
+	urcu_bp_read_lock();
+}
+
+SHM_INLINE void
+call_unlock(void)
+{
+#if SHM_ATOMIC_BUILTINS
+	shm_fence();
+#endif
+	urcu_bp_read_unlock();
+}
+
+/* The rest of call_enter(), after call_begin(). */
+int call_enter_slowly(
+    struct shmcache *cache, enum call_needs needs, struct call *call);
+
+/* Within a read section: is nothing left to do but to go on with the thread's
+   last peer?  (One of that attachment: so it is not for reading only.) */
+SHM_INLINE bool
+call_is_plain(const struct mapping *m, enum call_needs needs)
+{
+	return m != NULL && cache_thread.attachment_id == m->attachment_id &&
+	       needs != CALL_LOOKS && !mapping_removed(m);
+}
+
 /*
  * Enter.  0: leave with call_leave().  Errors: SHMCACHE_EDEADLK, EPEERS,
  * EREADONLY, EREMOVED (ENOENT for who reads), and what kept a forked child from
  * attaching.
  */
-int call_enter(
-    struct shmcache *cache, enum call_needs needs, struct call *call);
-void call_leave(void);
+SHM_INLINE int
+call_enter(struct shmcache *cache, enum call_needs needs, struct call *call)
+{
+	struct call slow;
+	int error;
 
-/* Mark the thread as being in the library, where no mapping is needed. */
-bool call_begin(void);
-void call_end(void);
+	if (!call_begin())
+		return SHMCACHE_EDEADLK;
+	if (__builtin_expect(shm_load32(cache_not_forked) == NOT_FORKED, 1)) {
+		call_lock();
+		call->m = call_mapping(cache);
+		call->peer = cache_thread.peer;
+		if (__builtin_expect(call_is_plain(call->m, needs), 1))
+			return 0;
+		call_unlock();
+	}
+	/* (Lest the caller's `call` must be in memory.) */
+	error = call_enter_slowly(cache, needs, &slow);
+	*call = slow;
+	return error;
+}
+
+static inline void
+call_leave(void)
+{
+	call_unlock();
+	call_end();
+}
 
 /*
  * Give an item's pin back, whichever of the handle's mappings it is of; where it

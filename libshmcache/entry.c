@@ -7,18 +7,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define OPTION_BYTES 8u
-
 /* A cell whose version changes at each of so many looks is taken as it is: the
    segment is damaged, or an increment has succeeded between any two. */
 #define CELL_LOOKS_MAX 1000u
-
-static uint32_t
-round_to_unit(uint64_t bytes)
-{
-	return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES *
-			  SHM_UNIT_BYTES);
-}
 
 static uint8_t
 content_flags(const struct entry_content *content)
@@ -28,36 +19,19 @@ content_flags(const struct entry_content *content)
 			 (content->counter ? ENTRY_COUNTER : 0));
 }
 
-static uint32_t
-options_bytes(uint8_t flags)
-{
-	return OPTION_BYTES * (((flags & ENTRY_CLIENT_FLAGS) != 0) +
-				  ((flags & ENTRY_BIRTH) != 0));
-}
-
 /* Where the option of this bit lies, if the entry has it. */
 static uint32_t
 option_offset(uint8_t flags, uint8_t bit)
 {
 	return (uint32_t)sizeof(struct entry_shared) +
-	       options_bytes(flags & (uint8_t)(bit - 1));
-}
-
-/* Where the value begins: behind the key; a counter's cell at a unit. */
-static uint32_t
-value_offset(uint8_t flags, uint32_t key_bytes)
-{
-	uint32_t at = (uint32_t)sizeof(struct entry_shared) +
-		      options_bytes(flags) + key_bytes;
-
-	return (flags & ENTRY_COUNTER) != 0 ? round_to_unit(at) : at;
+	       entry_options_bytes(flags & (uint8_t)(bit - 1));
 }
 
 uint32_t
 entry_bytes(const struct entry_content *content)
 {
-	return round_to_unit(
-	    value_offset(content_flags(content), content->key_bytes) +
+	return entry_round(
+	    entry_value_offset(content_flags(content), content->key_bytes) +
 	    entry_value_bytes(content));
 }
 
@@ -69,15 +43,6 @@ first_version(uint64_t birth)
 	birth = (birth ^ birth >> 30) * 0xbf58476d1ce4e5b9u;
 	birth = (birth ^ birth >> 27) * 0x94d049bb133111ebu;
 	return (birth ^ birth >> 31) & ~ENTRY_FROZEN;
-}
-
-/* {generation 27, 1 + unit 36} of the place where an entry was born. */
-static uint64_t
-birth_address(const struct mapping *m, uint64_t offset, uint32_t generation)
-{
-	uint64_t unit = (offset - m->segment->geometry.arena) / SHM_UNIT_BYTES;
-
-	return (uint64_t)(generation & 0x7ffffff) << 36 | (unit + 1);
 }
 
 static void
@@ -94,7 +59,7 @@ write_value(const struct mapping *m, const struct shm_place *place,
 	}
 	if (cell.version == 0)
 		cell.version = first_version(
-		    birth_address(m, place->offset, place->generation));
+		    entry_birth_address(m, place->offset, place->generation));
 	shm_write_bytes(at, &cell, sizeof(cell));
 }
 
@@ -112,18 +77,18 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 		.value_bytes = (uint32_t)entry_value_bytes(content),
 		.key_bytes = (uint16_t)content->key_bytes };
 	uint64_t client_flags = content->client_flags;
-	uint8_t *body = at + sizeof(header) + options_bytes(flags);
+	uint8_t *body = at + sizeof(header) + entry_options_bytes(flags);
 
 	shm_write_bytes(at, &header, sizeof(header));
 	if ((flags & ENTRY_CLIENT_FLAGS) != 0)
 		shm_write_bytes(at + option_offset(flags, ENTRY_CLIENT_FLAGS),
-		    &client_flags, OPTION_BYTES);
+		    &client_flags, ENTRY_OPTION_BYTES);
 	if ((flags & ENTRY_BIRTH) != 0)
 		shm_write_bytes(at + option_offset(flags, ENTRY_BIRTH),
-		    &content->birth, OPTION_BYTES);
+		    &content->birth, ENTRY_OPTION_BYTES);
 	shm_write_bytes(body, content->key, content->key_bytes);
-	write_value(
-	    m, place, content, at + value_offset(flags, content->key_bytes));
+	write_value(m, place, content,
+	    at + entry_value_offset(flags, content->key_bytes));
 	shm_arena_account(
 	    m->segment, place->extent, place->generation, place->bytes);
 	shm_arena_start(m->segment, place);
@@ -132,56 +97,16 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 		    place->generation, content->expires_ms);
 }
 
-bool
-entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
-{
-	uint64_t in_arena = offset - m->segment->geometry.arena;
-	uint64_t room = m->extent_bytes - (in_arena & (m->extent_bytes - 1));
-	struct entry_shared *shared = shm_at(m->segment, offset);
-	uint64_t payload;
-	uint32_t value_at;
-
-	if (room < sizeof(*shared) + 1)
-		return false;
-	entry_out->shared = shared;
-	entry_out->offset = offset;
-	entry_out->extent = (uint32_t)(in_arena >> m->extent_shift);
-	entry_out->flags = shm_load8(&shared->flags);
-	entry_out->value_bytes = shm_load32(&shared->value_bytes);
-	entry_out->key_bytes = shm_load16(&shared->key_bytes);
-	value_at = value_offset(entry_out->flags, entry_out->key_bytes);
-	entry_out->key = (const uint8_t *)shared + sizeof(*shared) +
-			 options_bytes(entry_out->flags);
-	entry_out->value = (const uint8_t *)shared + value_at;
-	payload = (uint64_t)entry_out->key_bytes + entry_out->value_bytes;
-	if (entry_out->key_bytes == 0 ||
-	    value_at + (uint64_t)entry_out->value_bytes > room ||
-	    payload > m->max_entry_bytes ||
-	    (entry_is_counter(entry_out) &&
-		entry_out->value_bytes != sizeof(struct cell_shared)))
-		return false;
-	entry_out->bytes =
-	    round_to_unit(value_at + (uint64_t)entry_out->value_bytes);
-	return true;
-}
-
-static uint64_t
-read_option(const struct entry *entry, uint8_t bit)
+uint64_t
+entry_option(const struct entry_shared *shared, uint8_t flags, uint8_t bit)
 {
 	uint64_t value = 0;
 
-	if ((entry->flags & bit) != 0)
+	if ((flags & bit) != 0)
 		shm_read_bytes(&value,
-		    (const uint8_t *)entry->shared +
-			option_offset(entry->flags, bit),
-		    OPTION_BYTES);
+		    (const uint8_t *)shared + option_offset(flags, bit),
+		    ENTRY_OPTION_BYTES);
 	return value;
-}
-
-uint32_t
-entry_client_flags(const struct entry *entry)
-{
-	return (uint32_t)read_option(entry, ENTRY_CLIENT_FLAGS);
 }
 
 struct cell_shared
@@ -215,14 +140,11 @@ entry_cell_swap(const struct entry *entry, const struct cell_shared *from,
 }
 
 uint64_t
-entry_version(const struct mapping *m, const struct entry *entry)
+entry_kept_version(const struct entry *entry)
 {
 	if (entry_is_counter(entry))
 		return ENTRY_COUNTER_VERSION | entry_cell(entry).version >> 1;
-	if ((entry->flags & ENTRY_BIRTH) != 0)
-		return read_option(entry, ENTRY_BIRTH);
-	return birth_address(m, entry->offset,
-	    shm_arena_state(m->segment, entry->extent).generation);
+	return entry_option(entry->shared, entry->flags, ENTRY_BIRTH);
 }
 
 void
@@ -239,7 +161,7 @@ entry_content(const struct mapping *m, const struct entry *entry,
 		.value_bytes = entry->value_bytes,
 		.client_flags = entry_client_flags(entry),
 		.birth = counter ? 0 : entry_version(m, entry),
-		.seq = entry_seq(entry),
+		.seq = entry->seq,
 		.ref = shm_load8(&entry->shared->ref),
 		.counter = counter,
 	};

@@ -62,11 +62,19 @@ struct entry_shared {
 static_assert(offsetof(struct entry_shared, ref) == 15, "layout");
 static_assert(sizeof(struct entry_shared) == 24, "layout");
 
+/* It is read by words. */
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words");
+static_assert(offsetof(struct entry_shared, seq_low) == 8, "word 1");
+static_assert(offsetof(struct entry_shared, flags) == 8 + 6, "word 1");
+static_assert(offsetof(struct entry_shared, value_bytes) == 16, "word 2");
+static_assert(offsetof(struct entry_shared, key_bytes) == 16 + 4, "word 2");
+
 #define ENTRY_CLIENT_FLAGS 0x01u /* option: the caller's flags */
 #define ENTRY_BIRTH        0x02u /* option: the version, of a copy */
 #define ENTRY_OPTIONS      0x03u
 #define ENTRY_COUNTER      0x04u /* not an option: it has a cell, no value */
 #define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER)
+#define ENTRY_OPTION_BYTES 8u
 
 #define ENTRY_FROZEN          1ull
 #define ENTRY_REF_MAX         3u
@@ -109,6 +117,7 @@ struct entry {
 	uint32_t bytes; /* in the extent */
 	uint32_t extent;
 	uint64_t offset; /* from the segment's start */
+	uint64_t seq;
 	uint8_t flags;
 };
 
@@ -128,12 +137,31 @@ uint32_t entry_bytes(const struct entry_content *content);
 void entry_write(const struct mapping *m, const struct shm_place *place,
     const struct entry_content *content);
 
-/* Take the entry at this offset apart; false if its lengths leave its extent or
-   are more than the cache allows (damage). */
-bool entry_open(
-    const struct mapping *m, uint64_t offset, struct entry *entry_out);
+static inline uint32_t
+entry_round(uint64_t bytes)
+{
+	return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES *
+			  SHM_UNIT_BYTES);
+}
 
-uint32_t entry_client_flags(const struct entry *entry);
+static inline uint32_t
+entry_options_bytes(uint8_t flags)
+{
+	return ENTRY_OPTION_BYTES * (((flags & ENTRY_CLIENT_FLAGS) != 0) +
+					((flags & ENTRY_BIRTH) != 0));
+}
+
+/* Where the value begins: behind the key; a counter's cell at a unit. */
+static inline uint32_t
+entry_value_offset(uint8_t flags, uint32_t key_bytes)
+{
+	uint32_t at = (uint32_t)sizeof(struct entry_shared) +
+		      entry_options_bytes(flags) + key_bytes;
+
+	return __builtin_expect((flags & ENTRY_COUNTER) != 0, 0)
+		   ? entry_round(at)
+		   : at;
+}
 
 static inline bool
 entry_is_counter(const struct entry *entry)
@@ -141,8 +169,91 @@ entry_is_counter(const struct entry *entry)
 	return (entry->flags & ENTRY_COUNTER) != 0;
 }
 
+static inline uint64_t
+entry_header_word(const struct entry_shared *shared, unsigned n)
+{
+	const void *words = shared;
+
+	return shm_load64((const uint64_t *)words + n);
+}
+
+/* Take the entry at this offset apart; false if its lengths leave its extent or
+   are more than the cache allows (damage). */
+SHM_INLINE bool
+entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
+{
+	uint64_t in_arena = offset - m->arena;
+	uint64_t room = m->extent_bytes - (in_arena & (m->extent_bytes - 1));
+	void *at = m->base + offset;
+	struct entry_shared *shared = at;
+	uint64_t head, lengths, payload;
+	uint32_t value_at;
+
+	if (room < sizeof(*shared) + 1)
+		return false;
+	head = entry_header_word(shared, 1);
+	lengths = entry_header_word(shared, 2);
+	entry_out->shared = shared;
+	entry_out->offset = offset;
+	entry_out->extent = (uint32_t)(in_arena >> m->extent_shift);
+	entry_out->seq = head & CACHE_SEQ_MAX;
+	entry_out->flags = (uint8_t)(head >> 48);
+	entry_out->value_bytes = (uint32_t)lengths;
+	entry_out->key_bytes = (uint16_t)(lengths >> 32);
+	value_at = entry_value_offset(entry_out->flags, entry_out->key_bytes);
+	entry_out->key = (const uint8_t *)at + sizeof(*shared) +
+			 entry_options_bytes(entry_out->flags);
+	entry_out->value = (const uint8_t *)at + value_at;
+	payload = (uint64_t)entry_out->key_bytes + entry_out->value_bytes;
+	if (entry_out->key_bytes == 0 ||
+	    value_at + (uint64_t)entry_out->value_bytes > room ||
+	    payload > m->max_entry_bytes ||
+	    (__builtin_expect(entry_is_counter(entry_out), 0) &&
+		entry_out->value_bytes != sizeof(struct cell_shared)))
+		return false;
+	entry_out->bytes =
+	    entry_round(value_at + (uint64_t)entry_out->value_bytes);
+	return true;
+}
+
+/* The option of this bit, 0 if the entry has none. */
+uint64_t entry_option(
+    const struct entry_shared *shared, uint8_t flags, uint8_t bit);
+
+static inline uint32_t
+entry_client_flags(const struct entry *entry)
+{
+	return (entry->flags & ENTRY_CLIENT_FLAGS) == 0
+		   ? 0
+		   : (uint32_t)entry_option(
+			 entry->shared, entry->flags, ENTRY_CLIENT_FLAGS);
+}
+
+/* {generation 27, 1 + unit 36} of the place where an entry was born. */
+static inline uint64_t
+entry_birth_address(
+    const struct mapping *m, uint64_t offset, uint32_t generation)
+{
+	uint64_t unit = (offset - m->arena) / SHM_UNIT_BYTES;
+
+	return (uint64_t)(generation & 0x7ffffff) << 36 | (unit + 1);
+}
+
+/* Of a counter, or of a copy. */
+uint64_t entry_kept_version(const struct entry *entry);
+
 /* {0, generation 27, 1 + unit of the arena 36}, or a counter's; never 0. */
-uint64_t entry_version(const struct mapping *m, const struct entry *entry);
+SHM_INLINE uint64_t
+entry_version(const struct mapping *m, const struct entry *entry)
+{
+	if ((entry->flags & (ENTRY_COUNTER | ENTRY_BIRTH)) != 0) {
+		const struct entry own = *entry;
+
+		return entry_kept_version(&own);
+	}
+	return entry_birth_address(
+	    m, entry->offset, shm_arena_generation(m->segment, entry->extent));
+}
 
 /* The content of an entry that is pinned, as it is now. */
 void entry_content(const struct mapping *m, const struct entry *entry,
@@ -171,13 +282,6 @@ struct cell_shared entry_cell(const struct entry *entry);
 bool entry_cell_swap(const struct entry *entry, const struct cell_shared *from,
     const struct cell_shared *to);
 
-static inline uint64_t
-entry_seq(const struct entry *entry)
-{
-	return (uint64_t)shm_load16(&entry->shared->seq_high) << 32 |
-	       shm_load32(&entry->shared->seq_low);
-}
-
 /* Stop all further touches; returns the time it expires, 0 for never. */
 static inline uint64_t
 entry_freeze(const struct entry *entry)
@@ -197,7 +301,7 @@ entry_freeze(const struct entry *entry)
 static inline bool
 entry_flushed(const struct mapping *m, const struct entry *entry)
 {
-	return shm_load64_acquire(&m->shared->flush) > entry_seq(entry);
+	return shm_load64_acquire(&m->shared->flush) > entry->seq;
 }
 
 static inline bool

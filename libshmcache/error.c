@@ -90,7 +90,7 @@ shmcache_strerror(int error)
 }
 
 int
-error_return(int error)
+error_note_result(int error)
 {
 	if (error < 0) {
 		last_error = error;

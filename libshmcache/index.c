@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* index.c - finding, putting and removing words of the index */
-#define XXH_INLINE_ALL /* for xxhash.h */
 #include "libshmcache/index.h"
 
+#include "libshmcache/key.h"
 #include "libshmcache/stats.h"
-#include "shm/pin.h"
-
-#include <string.h>
-#include <xxhash.h>
 
 /* Rounds that an inserter gives way to a rival lower down.  A rival that runs
    is done within one; after these it is taken to stand still. */
@@ -17,34 +13,25 @@
    takes. */
 #define PAUSES_MAX 256u
 
+uint64_t
+key_hash(const struct mapping *m, const void *data, size_t bytes)
+{
+	return XXH3_64bits_withSecret(
+	    data, bytes, m->secret, CACHE_SECRET_BYTES);
+}
+
 void
 index_key(const struct mapping *m, const void *data, size_t bytes,
     struct key *key_out)
 {
-	uint64_t hash =
-	    XXH3_64bits_withSecret(data, bytes, m->secret, CACHE_SECRET_BYTES);
-	uint64_t home = ((hash >> 32) * m->bucket_count) >> 32;
-	uint64_t step = (((hash >> 12) & 0xffff) * m->group_mask) >> 16;
-
-	key_out->data = data;
-	key_out->bytes = (uint32_t)bytes;
-	key_out->tag = (hash & 0xfff) << INDEX_TAG_SHIFT;
-	key_out->first[0] = home * INDEX_BUCKET_SLOTS;
-	key_out->first[1] = (home ^ (step + 1)) * INDEX_BUCKET_SLOTS;
+	key_make(m, data, bytes, key_out);
 }
 
 int
 index_enter(struct shmcache *cache, enum call_needs needs, const void *data,
     size_t bytes, struct call *call, struct key *key_out)
 {
-	int error;
-
-	if (!index_is_key(data, bytes))
-		return SHMCACHE_EKEY;
-	error = call_enter(cache, needs, call);
-	if (error == 0)
-		index_key(call->m, data, bytes, key_out);
-	return error;
+	return key_enter(cache, needs, data, bytes, call, key_out);
 }
 
 uint64_t
@@ -53,45 +40,6 @@ index_word(const struct key *key, const struct shm_place *place)
 	return key->tag |
 	       (place->generation & INDEX_GENERATION) << INDEX_ADDRESS_BITS |
 	       place->offset / SHM_UNIT_BYTES;
-}
-
-bool
-index_place(const struct mapping *m, uint64_t word, uint64_t *offset_out,
-    uint32_t *extent_out)
-{
-	const struct shm_geometry *g = &m->segment->geometry;
-	uint64_t offset = (word & INDEX_ADDRESS) * SHM_UNIT_BYTES;
-	uint64_t extent = (offset - g->arena) >> m->extent_shift;
-
-	if (offset < g->arena || extent >= g->request.extent_count)
-		return false;
-	*offset_out = offset;
-	*extent_out = (uint32_t)extent;
-	return true;
-}
-
-bool
-index_pin(const struct call *call, uint64_t slot, uint64_t word, unsigned pin,
-    struct entry *entry_out)
-{
-	uint64_t offset;
-	uint32_t extent;
-
-	if (!index_place(call->m, word, &offset, &extent))
-		return false;
-	shm_pin_set(call->peer, pin, extent); /* P1 */
-	if (shm_load64_acquire(&call->m->slots[slot]) == word &&
-	    entry_open(call->m, offset, entry_out))
-		return true;
-	shm_pin_clear(call->peer, pin);
-	return false;
-}
-
-static bool
-is_key(const struct entry *entry, const struct key *key)
-{
-	return entry->key_bytes == key->bytes &&
-	       memcmp(entry->key, key->data, key->bytes) == 0;
 }
 
 static inline bool
@@ -120,7 +68,7 @@ slot_is_key(const struct call *call, const struct key *key, uint64_t slot,
 		if (index_pin(call, slot, word, pin, &found->entry)) {
 			found->slot = slot;
 			found->word = word;
-			if (is_key(&found->entry, key))
+			if (index_same_key(&found->entry, key))
 				return true;
 			shm_pin_clear(call->peer, pin);
 			return false;
@@ -131,14 +79,13 @@ slot_is_key(const struct call *call, const struct key *key, uint64_t slot,
 }
 
 bool
-index_find(const struct call *call, const struct key *key, unsigned pin,
+index_search(const struct call *call, const struct key *key, unsigned pin,
     struct found *found_out)
 {
 	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
 		uint64_t slot = index_slot(key, n);
 
-		if (__builtin_expect(
-			has_tag(shm_load64(&call->m->slots[slot]), key), 0) &&
+		if (has_tag(shm_load64(&call->m->slots[slot]), key) &&
 		    slot_is_key(call, key, slot, pin, false, found_out))
 			return true;
 	}

@@ -65,10 +65,12 @@
 
 #include "libshmcache/cache.h"
 #include "libshmcache/entry.h"
+#include "shm/pin.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define INDEX_TENTATIVE    (1ull << 63)
 #define INDEX_TAG_SHIFT    51u
@@ -121,15 +123,39 @@ index_slot(const struct key *key, unsigned n)
 
 /* The place in the segment that a word names, and its extent; false if it lies
    outside the arena (damage). */
-bool index_place(const struct mapping *m, uint64_t word, uint64_t *offset_out,
-    uint32_t *extent_out);
+SHM_INLINE bool
+index_place(const struct mapping *m, uint64_t word, uint64_t *offset_out,
+    uint32_t *extent_out)
+{
+	uint64_t offset = (word & INDEX_ADDRESS) * SHM_UNIT_BYTES;
+
+	*offset_out = offset;
+	*extent_out = (uint32_t)((offset - m->arena) >> m->extent_shift);
+	return offset - m->arena < m->arena_bytes;
+}
 
 /*
  * Pin what the word in this slot names, with `pin`, and open it.  False, with
  * nothing pinned, if the slot has changed since or the entry is damaged.
  */
-bool index_pin(const struct call *call, uint64_t slot, uint64_t word,
-    unsigned pin, struct entry *entry_out);
+SHM_INLINE bool
+index_pin(const struct call *call, uint64_t slot, uint64_t word, unsigned pin,
+    struct entry *entry_out)
+{
+	uint64_t offset;
+	uint32_t extent;
+
+	if (!index_place(call->m, word, &offset, &extent))
+		return false;
+	/* On its way while the pin is being published. */
+	__builtin_prefetch(call->m->base + offset);
+	shm_pin_set(call->peer, pin, extent); /* P1 */
+	if (shm_load64_acquire(&call->m->slots[slot]) == word &&
+	    entry_open(call->m, offset, entry_out))
+		return true;
+	shm_pin_clear(call->peer, pin);
+	return false;
+}
 
 /* The key of an entry that is pinned. */
 static inline void
@@ -139,9 +165,79 @@ index_entry_key(
 	index_key(m, entry->key, entry->key_bytes, key_out);
 }
 
-/* Find the key's final word; true: its extent is pinned with `pin`. */
-bool index_find(const struct call *call, const struct key *key, unsigned pin,
+SHM_INLINE bool
+index_same_key(const struct entry *entry, const struct key *key)
+{
+	const uint8_t *a = entry->key, *b = key->data;
+	uint64_t a0, a1, b0, b1;
+	size_t bytes = key->bytes;
+
+	if (entry->key_bytes != bytes)
+		return false;
+	if (bytes < 8 || bytes > 16)
+		return memcmp(a, b, bytes) == 0;
+	memcpy(&a0, a, 8);
+	memcpy(&b0, b, 8);
+	memcpy(&a1, a + bytes - 8, 8);
+	memcpy(&b1, b + bytes - 8, 8);
+	return ((a0 ^ b0) | (a1 ^ b1)) == 0;
+}
+
+static_assert(INDEX_BUCKET_SLOTS == SHM_LINE_WORDS, "a bucket is a line");
+
+/* index_find() by looking at slot after slot. */
+bool index_search(const struct call *call, const struct key *key, unsigned pin,
     struct found *found_out);
+
+/* (Lest what the caller has must be in memory.) */
+SHM_INLINE bool
+index_search_apart(const struct call *call, const struct key *key, unsigned pin,
+    struct found *found_out)
+{
+	const struct call own_call = { call->m, call->peer };
+	const struct key own_key = *key;
+	struct found found;
+	bool done = index_search(&own_call, &own_key, pin, &found);
+
+	*found_out = found;
+	return done;
+}
+
+/*
+ * Find the key's final word; true: its extent is pinned with `pin`.
+ *
+ * Here is what most keys need: one word of the first bucket that has any of the
+ * key's tag, and it is the key's.
+ */
+SHM_INLINE bool
+index_find(const struct call *call, const struct key *key, unsigned pin,
+    struct found *found_out)
+{
+	const uint64_t *slots = call->m->slots;
+	uint64_t slot, word, first = key->first[0];
+	unsigned bits =
+	    shm_match_line(&slots[first], key->tag, INDEX_TAG_SHIFT);
+
+	if (bits == 0) {
+		first = key->first[1];
+		bits = shm_match_line(&slots[first], key->tag, INDEX_TAG_SHIFT);
+		if (bits == 0)
+			return false;
+	}
+	slot = first + (unsigned)__builtin_ctz(bits);
+	word = shm_load64_acquire(&slots[slot]); /* L */
+	if (__builtin_expect(
+		(word ^ key->tag) >> INDEX_TAG_SHIFT == 0 &&
+		    index_pin(call, slot, word, pin, &found_out->entry),
+		1)) {
+		found_out->slot = slot;
+		found_out->word = word;
+		if (__builtin_expect(index_same_key(&found_out->entry, key), 1))
+			return true;
+		shm_pin_clear(call->peer, pin);
+	}
+	return index_search_apart(call, key, pin, found_out);
+}
 
 enum index_put {
 	PUT_NEW,      /* the key had no entry that could still be read */

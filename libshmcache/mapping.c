@@ -338,6 +338,11 @@ read_cache(struct mapping *m)
 	if (g->request.region_bytes[REGION_CACHE] != sizeof(*c) ||
 	    g->request.counter_count != COUNTERS)
 		return SHMCACHE_ECORRUPT;
+	m->attachment_id = m->segment->id;
+	m->base = m->segment->base;
+	m->arena = g->arena;
+	m->arena_bytes =
+	    (uint64_t)g->request.extent_count * g->request.extent_bytes;
 	m->shared = c;
 	m->slots = shm_at(m->segment, g->region[REGION_INDEX]);
 	m->bucket_count = g->request.region_bytes[REGION_INDEX] / BUCKET_BYTES;

@@ -66,15 +66,20 @@ static_assert(sizeof(struct cache_shared) == 4096, "layout");
 struct latency_shared;
 
 struct mapping {
-	struct shm_segment *segment;
-	struct cache_shared *shared;
+	/* What each get needs comes first, in two lines. */
+	uint64_t attachment_id; /* the segment's id */
+	uint8_t *base;          /* the segment's */
 	uint64_t *slots;
 	uint64_t bucket_count;
 	uint64_t group_mask; /* a key's two buckets differ in these bits */
+	uint64_t arena;      /* offset of the first extent */
+	uint64_t arena_bytes;
 	uint64_t extent_bytes;
+	uint64_t max_entry_bytes;
+	struct cache_shared *shared;
+	struct shm_segment *segment;
 	unsigned extent_shift;
 	uint32_t reserve; /* extents to keep free */
-	uint64_t max_entry_bytes;
 	uint64_t max_items;
 	uint32_t sample_mask;
 	struct latency_shared *latency; /* of each peer; NULL: not sampled */

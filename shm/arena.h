@@ -119,6 +119,15 @@ shm_arena_offset(const struct shm_segment *segment, uint32_t extent)
 struct shm_extent shm_arena_state(
     const struct shm_segment *segment, uint32_t extent);
 
+/* Its generation alone. */
+static inline uint32_t
+shm_arena_generation(const struct shm_segment *segment, uint32_t extent)
+{
+	return (uint32_t)(shm_load64_acquire(
+			      &shm_extent_table(segment)[extent].state) >>
+			  32);
+}
+
 /*
  * Reserve `bytes` (a multiple of 16) in an active extent of the log.  0:
  * *place_out is set and the peer's target pin is held; SHM_EBUSY: no extent is

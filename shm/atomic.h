@@ -57,6 +57,13 @@
 #endif
 
 #include <ck_pr.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+/* Of the path of a get, and small there: in place, whatever the compiler thinks
+   of the size of its callers. */
+#define SHM_INLINE static inline __attribute__((always_inline))
 
 #if SHM_ATOMIC_BUILTINS
 
@@ -322,6 +329,54 @@ shm_write_bytes(void *to, const void *from, size_t bytes)
 {
 	if (bytes > 0)
 		memcpy(to, from, bytes);
+}
+
+#endif
+
+#define SHM_LINE_WORDS 8u
+
+/*
+ * Which words of an aligned cache line have these bits from `shift` (32 or
+ * more) on: a bit for each.  Every word is looked at once, without order.  (The
+ * upper half of a word lies within an aligned piece of 8 bytes of a vector
+ * load, which is read at once.)
+ */
+#if defined(__SSE2__) && !SHM_ATOMIC_BUILTINS
+
+SHM_INLINE __m128i
+shm_high_halves(const uint64_t *words)
+{
+	const volatile __m128i *from = (const volatile void *)words;
+	__m128 a = _mm_castsi128_ps(from[0]), b = _mm_castsi128_ps(from[1]);
+
+	return _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+}
+
+SHM_INLINE unsigned
+shm_match_line(const uint64_t *line, uint64_t high, unsigned shift)
+{
+	const __m128i wanted = _mm_set1_epi32((int)(high >> shift));
+	__m128i a = _mm_srli_epi32(shm_high_halves(line), (int)shift - 32);
+	__m128i b = _mm_srli_epi32(shm_high_halves(line + 4), (int)shift - 32);
+	__m128i same = _mm_packs_epi32(
+	    _mm_cmpeq_epi32(a, wanted), _mm_cmpeq_epi32(b, wanted));
+
+	return (unsigned)_mm_movemask_epi8(
+	    _mm_packs_epi16(same, _mm_setzero_si128()));
+}
+
+#else
+
+static inline unsigned
+shm_match_line(const uint64_t *line, uint64_t high, unsigned shift)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < SHM_LINE_WORDS; i++)
+		bits |=
+		    (unsigned)(shm_load64(&line[i]) >> shift == high >> shift)
+		    << i;
+	return bits;
 }
 
 #endif

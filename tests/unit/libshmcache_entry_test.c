@@ -112,7 +112,7 @@ check_content(struct fixture *f, const struct entry_content *c,
 	if (c->value_bytes > 0)
 		assert_memory_equal(e.value, c->value, c->value_bytes);
 	assert_int_equal(entry_client_flags(&e), c->client_flags);
-	assert_int_equal(entry_seq(&e), c->seq);
+	assert_int_equal(e.seq, c->seq);
 	assert_int_equal(e.shared->expiry, c->expires_ms << 1);
 	assert_int_equal(e.shared->ref, c->ref);
 	if (c->birth != 0)

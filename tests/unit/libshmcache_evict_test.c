@@ -201,7 +201,7 @@ facts_of(struct shmcache *cache, const char *key)
 	const struct mapping *m = cache->mapping;
 
 	return (struct facts){ .version = entry_version(m, &found.entry),
-		.seq = entry_seq(&found.entry),
+		.seq = found.entry.seq,
 		.slot = found.slot,
 		.expiry = found.entry.shared->expiry,
 		.client_flags = entry_client_flags(&found.entry),

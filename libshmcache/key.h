@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * key.h - index_key() and index_enter() in place, for the calls made most often
+ */
+#ifndef LIBSHMCACHE_KEY_H
+#define LIBSHMCACHE_KEY_H
+
+#define XXH_INLINE_ALL /* for xxhash.h */
+#include "libshmcache/index.h"
+
+#include <xxhash.h>
+
+/* XXH3 of any length. */
+uint64_t key_hash(const struct mapping *m, const void *data, size_t bytes);
+
+/* Of 9 to 16 bytes it is a few instructions. */
+SHM_INLINE uint64_t
+key_hash_here(const struct mapping *m, const void *data, size_t bytes)
+{
+	return __builtin_expect(bytes >= 9 && bytes <= 16, 1)
+		   ? XXH3_64bits_withSecret(
+			 data, bytes, m->secret, CACHE_SECRET_BYTES)
+		   : key_hash(m, data, bytes);
+}
+
+SHM_INLINE void
+key_make(const struct mapping *m, const void *data, size_t bytes,
+    struct key *key_out)
+{
+	uint64_t hash = key_hash_here(m, data, bytes);
+	uint64_t home = ((hash >> 32) * m->bucket_count) >> 32;
+	uint64_t step = (((hash >> 12) & 0xffff) * m->group_mask) >> 16;
+
+	key_out->data = data;
+	key_out->bytes = (uint32_t)bytes;
+	key_out->tag = (hash & 0xfff) << INDEX_TAG_SHIFT;
+	key_out->first[0] = home * INDEX_BUCKET_SLOTS;
+	key_out->first[1] = (home ^ (step + 1)) * INDEX_BUCKET_SLOTS;
+}
+
+SHM_INLINE int
+key_enter(struct shmcache *cache, enum call_needs needs, const void *data,
+    size_t bytes, struct call *call, struct key *key_out)
+{
+	int error;
+
+	if (!index_is_key(data, bytes))
+		return SHMCACHE_EKEY;
+	error = call_enter(cache, needs, call);
+	if (error == 0)
+		key_make(call->m, data, bytes, key_out);
+	return error;
+}
+
+#endif /* LIBSHMCACHE_KEY_H */
