@@ -27,7 +27,7 @@ struct state {
 static struct node *
 node_of(struct cds_lfht_node *link)
 {
-	return caa_container_of(link, struct node, link);
+	return (struct node *)(void *)link; /* it comes first */
 }
 
 static int
@@ -71,7 +71,7 @@ lfht_close(void *state)
 static void
 free_node(struct rcu_head *head)
 {
-	free(caa_container_of(head, struct node, head));
+	free((char *)head - offsetof(struct node, head));
 }
 
 static bool

@@ -96,12 +96,32 @@ cache_get(void *state, const struct op *op, void *buffer, size_t room)
 		   : -1;
 }
 
+#define MANY_MAX 64u
+
+static unsigned
+cache_get_many(void *state, const struct op *ops, unsigned count, void *buffers,
+    size_t room)
+{
+	struct state *s = state;
+	struct shmcache_get_request requests[MANY_MAX];
+	char *to = buffers;
+
+	for (unsigned i = 0; i < count; i++) {
+		requests[i].key = ops[i].key;
+		requests[i].key_bytes = KEY_BYTES;
+		requests[i].buffer = to + i * room;
+		requests[i].buffer_bytes = room;
+	}
+	return (unsigned)shmcache_multi_get(s->cache, requests, count);
+}
+
 const struct engine engine_shmcache = {
 	.name = "shmcache",
 	.open = cache_open,
 	.close = cache_close,
 	.set = cache_set,
 	.get = cache_get,
+	.get_many = cache_get_many,
 };
 
 const struct engine engine_shmcache_full = {

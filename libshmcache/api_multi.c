@@ -9,7 +9,7 @@
  * neither pinned nor believed.
  */
 #include "libshmcache/error.h"
-#include "libshmcache/index.h"
+#include "libshmcache/key.h"
 #include "libshmcache/read.h"
 #include "libshmcache/write.h"
 
@@ -20,33 +20,31 @@
    16), few enough to stay in its first cache. */
 #define GROUP 16u
 
-static void
+SHM_INLINE void
 prefetch_bucket(const struct mapping *m, const struct key *key)
 {
 	__builtin_prefetch(&m->slots[key->first[0]]);
 	__builtin_prefetch(&m->slots[key->first[1]]);
 }
 
-/* The first words of the entry that the key's tag points to, and its last but
-   one line, where a small value ends. */
-static void
+/* The first words of the entry that the key's tag points to, and the line behind
+   them, where a small value ends. */
+SHM_INLINE void
 prefetch_entry(const struct mapping *m, const struct key *key)
 {
-	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
-		uint64_t word = shm_load64(&m->slots[index_slot(key, n)]);
-		const uint8_t *at;
+	uint64_t slot = index_look(m, key);
+	const uint8_t *at;
 
-		if (word == 0 || (word ^ key->tag) >> INDEX_TAG_SHIFT != 0)
-			continue;
-		at = m->segment->base + (word & INDEX_ADDRESS) * SHM_UNIT_BYTES;
-		__builtin_prefetch(at);
-		__builtin_prefetch(at + SHM_CACHE_LINE);
+	if (slot == UINT64_MAX)
 		return;
-	}
+	at = m->base +
+	     (shm_load64(&m->slots[slot]) & INDEX_ADDRESS) * SHM_UNIT_BYTES;
+	__builtin_prefetch(at);
+	__builtin_prefetch(at + SHM_CACHE_LINE);
 }
 
 /* Looks a group up; returns how many were found. */
-static int
+static __attribute__((flatten)) int
 get_group(const struct call *call, struct shmcache_get_request *requests,
     size_t count)
 {
@@ -61,7 +59,7 @@ get_group(const struct call *call, struct shmcache_get_request *requests,
 								       : 0;
 		if (r->result != 0)
 			continue;
-		index_key(call->m, r->key, r->key_bytes, &keys[i]);
+		key_make(call->m, r->key, r->key_bytes, &keys[i]);
 		prefetch_bucket(call->m, &keys[i]);
 	}
 	for (size_t i = 0; i < count; i++)

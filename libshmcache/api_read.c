@@ -36,8 +36,8 @@
 #define UNPINNED_TRIES 1000u
 
 /* (By value, and opened again, lest what the caller has must be in memory.) */
-static __attribute__((noinline)) bool
-is_expired(
+bool
+read_is_expired(
     struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word)
 {
 	const struct call call = { m, peer };
@@ -50,31 +50,8 @@ is_expired(
 	       expire_found(&call, &found, COUNT_expired_on_read);
 }
 
-/* Finds the key's entry and pins it, if it may be returned. */
-SHM_INLINE bool
-find_valid(const struct call *call, const struct key *key, unsigned pin,
-    struct found *found)
-{
-	if (!index_find(call, key, pin, found))
-		return false;
-	if (__builtin_expect(entry_valid(call->m, &found->entry), 1) ||
-	    !is_expired(call->m, call->peer, found->slot, found->word))
-		return true;
-	shm_pin_clear(call->peer, pin);
-	return false;
-}
-
-SHM_INLINE void
-note_read(const struct call *call, const struct found *found)
-{
-	if (found != NULL)
-		entry_mark(&found->entry);
-	stats_count(
-	    call->peer, found != NULL ? COUNT_get_hits : COUNT_get_misses);
-}
-
-static int
-hand_out_counter(
+int
+read_counter_out(
     const struct mapping *m, const struct entry *entry, const struct sink *sink)
 {
 	struct facts facts;
@@ -82,43 +59,6 @@ hand_out_counter(
 	sink_learn(m, entry, sink, &facts);
 	sink_copy(sink, &facts);
 	return sink_tell(sink, &facts);
-}
-
-/* Copies what was found, and tells about it. */
-SHM_INLINE int
-hand_out(
-    const struct mapping *m, const struct entry *entry, const struct sink *sink)
-{
-	struct facts facts;
-
-	if (__builtin_expect(entry_is_counter(entry), 0)) {
-		const struct entry own = *entry;
-		const struct sink own_sink = *sink;
-
-		return hand_out_counter(m, &own, &own_sink);
-	}
-	sink_learn_value(m, entry, sink, &facts);
-	sink_copy(sink, &facts);
-	return sink_tell(sink, &facts);
-}
-
-SHM_INLINE int
-get_pinned(
-    const struct call *call, const struct key *key, const struct sink *sink)
-{
-	struct found found;
-	int result;
-
-	if (!find_valid(call, key, SHM_PIN_ENTRY, &found)) {
-		if (!sink->peek)
-			note_read(call, NULL);
-		return SHMCACHE_ENOENT;
-	}
-	result = hand_out(call->m, &found.entry, sink);
-	if (result == 0 && !sink->peek)
-		note_read(call, &found);
-	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-	return result;
 }
 
 enum glance { GLANCE_OTHER, GLANCE_FOUND, GLANCE_AGAIN };
@@ -211,40 +151,18 @@ get_sampled(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
 	uint64_t began_ns = latency_begin();
-	int error = get_pinned(call, key, sink);
+	int error = read_pinned(call, key, sink);
 
 	latency_end(call, SHMCACHE_LATENCY_GET, began_ns, key);
 	return error;
 }
 
-static __attribute__((noinline)) int
+int
 read_key_rarely(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
 	return call->peer == NULL ? get_unpinned(call, key, sink)
 				  : get_sampled(call, key, sink);
-}
-
-SHM_INLINE int
-read_key_here(
-    const struct call *call, const struct key *key, const struct sink *sink)
-{
-	/* (Lest what the caller has must be in memory.) */
-	if (__builtin_expect(call->peer == NULL || latency_is_due(call), 0)) {
-		const struct call own_call = { call->m, call->peer };
-		const struct key own_key = *key;
-		const struct sink own_sink = *sink;
-
-		return read_key_rarely(&own_call, &own_key, &own_sink);
-	}
-	return get_pinned(call, key, sink);
-}
-
-int
-read_key(
-    const struct call *call, const struct key *key, const struct sink *sink)
-{
-	return read_key_here(call, key, sink);
 }
 
 SHM_INLINE int
@@ -260,7 +178,7 @@ get_here(struct shmcache *cache, const void *key_data, size_t key_bytes,
 
 	if (error != 0)
 		return error;
-	error = read_key_here(&call, &key, sink);
+	error = read_key(&call, &key, sink);
 	call_leave();
 	return error;
 }
@@ -394,15 +312,15 @@ pin_item(const struct call *call, const struct key *key,
 
 	if (pin < 0)
 		return pin;
-	if (!find_valid(call, key, (unsigned)pin, &found)) {
-		note_read(call, NULL);
+	if (!read_find(call, key, (unsigned)pin, &found)) {
+		read_note(call, NULL);
 		error = SHMCACHE_ENOENT;
 	} else if (scarce || entry_is_counter(&found.entry)) {
-		note_read(call, &found);
+		read_note(call, &found);
 		error = copy_item(call, &found.entry, item_out);
 		shm_pin_clear(call->peer, (unsigned)pin);
 	} else {
-		note_read(call, &found);
+		read_note(call, &found);
 		*item_out = (struct shmcache_item){ .value = found.entry.value,
 			.value_bytes = found.entry.value_bytes,
 			.client_flags = entry_client_flags(&found.entry),

@@ -203,6 +203,25 @@ index_search_apart(const struct call *call, const struct key *key, unsigned pin,
 	return done;
 }
 
+/* The slot of the first final word that has the key's tag, or UINT64_MAX: in
+   its first bucket that has any. */
+SHM_INLINE uint64_t
+index_look(const struct mapping *m, const struct key *key)
+{
+	uint64_t first = key->first[0];
+	unsigned bits =
+	    shm_match_line(&m->slots[first], key->tag, INDEX_TAG_SHIFT);
+
+	if (bits == 0) {
+		first = key->first[1];
+		bits =
+		    shm_match_line(&m->slots[first], key->tag, INDEX_TAG_SHIFT);
+		if (bits == 0)
+			return UINT64_MAX;
+	}
+	return first + (unsigned)__builtin_ctz(bits);
+}
+
 /*
  * Find the key's final word; true: its extent is pinned with `pin`.
  *
@@ -213,19 +232,11 @@ SHM_INLINE bool
 index_find(const struct call *call, const struct key *key, unsigned pin,
     struct found *found_out)
 {
-	const uint64_t *slots = call->m->slots;
-	uint64_t slot, word, first = key->first[0];
-	unsigned bits =
-	    shm_match_line(&slots[first], key->tag, INDEX_TAG_SHIFT);
+	uint64_t word, slot = index_look(call->m, key);
 
-	if (bits == 0) {
-		first = key->first[1];
-		bits = shm_match_line(&slots[first], key->tag, INDEX_TAG_SHIFT);
-		if (bits == 0)
-			return false;
-	}
-	slot = first + (unsigned)__builtin_ctz(bits);
-	word = shm_load64_acquire(&slots[slot]); /* L */
+	if (slot == UINT64_MAX)
+		return false;
+	word = shm_load64_acquire(&call->m->slots[slot]); /* L */
 	if (__builtin_expect(
 		(word ^ key->tag) >> INDEX_TAG_SHIFT == 0 &&
 		    index_pin(call, slot, word, pin, &found_out->entry),
