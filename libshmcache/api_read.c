@@ -52,11 +52,14 @@ read_is_expired(
 
 int
 read_counter_out(
-    const struct mapping *m, const struct entry *entry, const struct sink *sink)
+    const struct mapping *m, uint64_t offset, const struct sink *sink)
 {
+	struct entry entry;
 	struct facts facts;
 
-	sink_learn(m, entry, sink, &facts);
+	if (!entry_open(m, offset, &entry))
+		return SHMCACHE_ENOENT; /* damaged meanwhile */
+	sink_learn(m, &entry, sink, &facts);
 	sink_copy(sink, &facts);
 	return sink_tell(sink, &facts);
 }

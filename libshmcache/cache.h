@@ -106,13 +106,47 @@ call_mapping(struct shmcache *cache)
 #endif
 }
 
+#if defined(_LGPL_SOURCE)
+
+/* urcu_bp_read_lock() and unlock() for a thread that is registered and in no
+   other section, with one look at what liburcu keeps for it: in a shared
+   library each look is a call. */
 SHM_INLINE void
+call_lock(void)
+{
+	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+
+	if (__builtin_expect(
+		reader == NULL || (reader->ctr & URCU_BP_GP_CTR_NEST_MASK) != 0,
+		0)) {
+		urcu_bp_read_lock();
+	} else {
+		cmm_barrier();
+		_CMM_STORE_SHARED(
+		    reader->ctr, _CMM_LOAD_SHARED(urcu_bp_gp.ctr));
+		urcu_bp_smp_mb_slave();
+	}
+}
+
+SHM_INLINE void
+call_unlock(void)
+{
+	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+
+	urcu_bp_smp_mb_slave();
+	_CMM_STORE_SHARED(reader->ctr, reader->ctr - URCU_BP_GP_COUNT);
+	cmm_barrier();
+}
+
+#else
+
+static inline void
 call_lock(void)
 {
 	urcu_bp_read_lock();
 }
 
-SHM_INLINE void
+static inline void
 call_unlock(void)
 {
 #if SHM_ATOMIC_BUILTINS
@@ -120,6 +154,8 @@ call_unlock(void)
 #endif
 	urcu_bp_read_unlock();
 }
+
+#endif
 
 /* The rest of call_enter(), after call_begin(). */
 int call_enter_slowly(

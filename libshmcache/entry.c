@@ -140,11 +140,14 @@ entry_cell_swap(const struct entry *entry, const struct cell_shared *from,
 }
 
 uint64_t
-entry_kept_version(const struct entry *entry)
+entry_kept_version(
+    const struct entry_shared *shared, uint8_t flags, const uint8_t *value)
 {
-	if (entry_is_counter(entry))
-		return ENTRY_COUNTER_VERSION | entry_cell(entry).version >> 1;
-	return entry_option(entry->shared, entry->flags, ENTRY_BIRTH);
+	const struct entry entry = { .value = value };
+
+	if ((flags & ENTRY_COUNTER) != 0)
+		return ENTRY_COUNTER_VERSION | entry_cell(&entry).version >> 1;
+	return entry_option(shared, flags, ENTRY_BIRTH);
 }
 
 void

@@ -240,17 +240,16 @@ entry_birth_address(
 }
 
 /* Of a counter, or of a copy. */
-uint64_t entry_kept_version(const struct entry *entry);
+uint64_t entry_kept_version(
+    const struct entry_shared *shared, uint8_t flags, const uint8_t *value);
 
 /* {0, generation 27, 1 + unit of the arena 36}, or a counter's; never 0. */
 SHM_INLINE uint64_t
 entry_version(const struct mapping *m, const struct entry *entry)
 {
-	if ((entry->flags & (ENTRY_COUNTER | ENTRY_BIRTH)) != 0) {
-		const struct entry own = *entry;
-
-		return entry_kept_version(&own);
-	}
+	if ((entry->flags & (ENTRY_COUNTER | ENTRY_BIRTH)) != 0)
+		return entry_kept_version(
+		    entry->shared, entry->flags, entry->value);
 	return entry_birth_address(
 	    m, entry->offset, shm_arena_generation(m->segment, entry->extent));
 }

@@ -18,9 +18,9 @@
 bool read_is_expired(
     struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word);
 
-/* read_hand_out() of a counter. */
-int read_counter_out(const struct mapping *m, const struct entry *entry,
-    const struct sink *sink);
+/* read_hand_out() of the counter at this offset. */
+int read_counter_out(
+    const struct mapping *m, uint64_t offset, const struct sink *sink);
 
 /* read_key() without a peer, or of a call that is timed. */
 int read_key_rarely(
@@ -57,10 +57,9 @@ read_hand_out(
 	struct facts facts;
 
 	if (__builtin_expect(entry_is_counter(entry), 0)) {
-		const struct entry own = *entry;
 		const struct sink own_sink = *sink;
 
-		return read_counter_out(m, &own, &own_sink);
+		return read_counter_out(m, entry->offset, &own_sink);
 	}
 	sink_learn_value(m, entry, sink, &facts);
 	sink_copy(sink, &facts);
