@@ -91,6 +91,14 @@ bytes() {
 	printf '%s' "$1" | cmp -s - "$work/out" || fail "not these bytes: $1"
 }
 
+# Standard output is a time that began at so many seconds, lately
+left() {
+	local seconds
+	grep -qxE '[0-9]+\.[0-9]{3}' "$work/out" || fail "no time"
+	seconds=$(cut -d. -f1 "$work/out")
+	((seconds <= $1 && seconds > $1 - 60)) || fail "not $1 s"
+}
+
 # A command line that is refused: the reason, and where to read on
 refused() {
 	local reason=$1
@@ -257,7 +265,7 @@ create_and_destroy() {
 	segment 16 640
 	run 0 set "$name" key value
 	run 0 ttl "$name" key
-	grep -qE '^(3600|3599)\.[0-9]{3}$' "$work/out" || fail "not 1 h"
+	left 3600
 	run 0 create "$name" --if-missing --strict -c 16M
 	run 4 create "$name" --if-missing --strict -c 32M
 	err "capacity"
@@ -461,7 +469,7 @@ conditional_sets() {
 	run 0 get "$name" key
 	bytes 'head new tail'
 	run 0 ttl "$name" key
-	grep -qE '^(3600|3599)\.' "$work/out" || fail "time to live lost"
+	left 3600
 	run 1 append "$name" nothing x
 	need jq
 	version=$("$shmcache" get "$name" key --json | jq -r .version)
@@ -488,7 +496,7 @@ numbers() {
 	run 0 get "$name" n
 	bytes -10
 	run 0 ttl "$name" n
-	grep -qE '^(3600|3599)\.' "$work/out" || fail "time to live lost"
+	left 3600
 	run 0 set "$name" text hello
 	run 1 incr "$name" text
 	err "'text'"
@@ -523,16 +531,16 @@ times() {
 	out none
 	run 0 touch "$name" key --ttl 1.5h
 	run 0 ttl "$name" key
-	grep -qE '^(5400|5399)\.' "$work/out" || fail "not 1.5 h"
+	left 5400
 	run 0 touch "$name" key --ttl none
 	run 0 ttl "$name" key
 	out none
 	run 0 touch "$name" key --at $(($(date +%s) + 100))
 	run 0 ttl "$name" key
-	grep -qE '^(100|9[89])\.' "$work/out" || fail "not 100 s"
+	left 100
 	run 0 get "$name" key --touch 2d
 	run 0 ttl "$name" key
-	grep -qE '^1727[0-9]{2}\.|^172800\.' "$work/out" || fail "not 2 d"
+	left 172800
 	run 0 set "$name" key value --ttl 1ms
 	sleep 0.05
 	run 1 ttl "$name" key
@@ -543,7 +551,7 @@ times() {
 	run 1 touch "$name" gone here --ttl 1h
 	err "'gone'"
 	run 0 ttl "$name" here
-	grep -qE '^(3600|3599)\.' "$work/out" || fail "the second was not done"
+	left 3600
 }
 
 peek_counts_nothing() {
@@ -618,7 +626,7 @@ list_keys() {
 	run 0 keys "$name" user:10 --long
 	out '      1031            none           0  user:10'
 	run 0 keys "$name" user:1 --long
-	grep -qE '^ +16 +(600|59[0-9])\.[0-9]{3} +0  user:1$' "$work/out" ||
+	grep -qE '^ +16 +(600|5[0-9]{2})\.[0-9]{3} +0  user:1$' "$work/out" ||
 	    fail "other columns"
 }
 
@@ -786,7 +794,7 @@ dump_from_another_hour() {
 	err "2 entries loaded, 1 had expired"
 	run 1 get "$name" gone
 	run 0 ttl "$name" left
-	grep -qE '^(100|9[0-9])\.' "$work/out" || fail "not 100 s"
+	left 100
 	run 0 ttl "$name" stays
 	out none
 	run 0 load "$name" "$work/dump" --keep-ttl
