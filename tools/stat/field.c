@@ -3,6 +3,7 @@
 #include "tools/stat/field.h"
 
 #include "tools/common.h"
+#include "tools/stat/latency.h"
 
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -74,6 +75,74 @@ processes_dead(const struct report *report)
 }
 
 static struct value
+peers_dead(const struct report *report)
+{
+	uint64_t count = 0;
+	size_t i;
+
+	for (i = 0; i < report->peer_count; i++) {
+		count += !report->peers[i].alive;
+	}
+	return count_value(count);
+}
+
+/* Of threads that hold pins, the longest time since they were seen calling. */
+static struct value
+pin_idle_ms(const struct report *report)
+{
+	struct value longest = { VALUE_NONE, 0, 0 };
+	size_t i;
+
+	for (i = 0; i < report->peer_count; i++) {
+		const struct shmcache_peer_info *peer = &report->peers[i];
+
+		if (peer->pins && peer->idle_ms >= 0 &&
+		    (uint64_t)peer->idle_ms >= longest.count) {
+			longest = count_value((uint64_t)peer->idle_ms);
+		}
+	}
+	return longest;
+}
+
+static struct value
+free_bytes(const struct report *report)
+{
+	const struct shmcache_stats *stats = &report->stats;
+	uint64_t used = stats->live_bytes + stats->dead_bytes;
+
+	return count_value(
+	    stats->arena_bytes > used ? stats->arena_bytes - used : 0);
+}
+
+static struct value
+quantile(
+    const struct report *report, enum shmcache_latency_kind kind, double share)
+{
+	uint64_t ns = latency_quantile_ns(&report->latency[kind], share);
+
+	return ns ? count_value(ns) : (struct value){ VALUE_NONE, 0, 0 };
+}
+
+#define DEFINE_QUANTILE(name, kind, share)                                     \
+	static struct value name(const struct report *report)                  \
+	{                                                                      \
+		return quantile(report, SHMCACHE_LATENCY_##kind, share);       \
+	}
+
+DEFINE_QUANTILE(get_p50_ns, GET, 0.5)
+DEFINE_QUANTILE(get_p99_ns, GET, 0.99)
+DEFINE_QUANTILE(get_p999_ns, GET, 0.999)
+DEFINE_QUANTILE(set_p50_ns, SET, 0.5)
+DEFINE_QUANTILE(set_p99_ns, SET, 0.99)
+DEFINE_QUANTILE(set_p999_ns, SET, 0.999)
+
+static struct value
+janitor_alive(const struct report *report)
+{
+	return count_value(report_is_swept(report));
+}
+
+static struct value
 huge_page_ratio(const struct report *report)
 {
 	return ratio(report->pages.huge_bytes, report->pages.resident_bytes);
@@ -89,12 +158,14 @@ advices(const struct report *report)
 
 static const struct field fields[] = {
 #define DERIVED(name, grows, text)                                             \
-	{ #name, text, FIELD_DERIVED, grows, 0, name },
-	DERIVED(hit_ratio, 0, "get_hits of all gets")
-	    DERIVED(index_load, 0, "items of index_slots")
-		DERIVED(live_ratio, 0, "live_bytes of arena_bytes")
-		    DERIVED(gets, 1, "get_hits and get_misses") DERIVED(
-			expired, 1, "expired entries dropped, by whomever")
+	{                                                                      \
+#name, text, FIELD_DERIVED, grows, 0, name                     \
+	}
+	DERIVED(hit_ratio, 0, "get_hits of all gets"),
+	DERIVED(index_load, 0, "items of index_slots"),
+	DERIVED(live_ratio, 0, "live_bytes of arena_bytes"),
+	DERIVED(gets, 1, "get_hits and get_misses"),
+	DERIVED(expired, 1, "expired entries dropped, by whomever"),
 #define COUNTER(name, text)                                                    \
 	{ #name, text, FIELD_COUNTER, 1,                                       \
 		offsetof(struct shmcache_stats, name), NULL },
@@ -102,11 +173,20 @@ static const struct field fields[] = {
 	{ #name, text, FIELD_GAUGE, 0, offsetof(struct shmcache_stats, name),  \
 		NULL },
 #include <shmcache_stats.def>
-			DERIVED(processes_dead, 0,
-			    "processes that ended without detaching")
-			    DERIVED(huge_page_ratio, 0,
-				"memory on huge pages, of what was looked at")
-				DERIVED(advices, 0, "lines of advice there are")
+	DERIVED(free_bytes, 0, "room for entries that nothing was written to"),
+	DERIVED(get_p50_ns, 0, "time that half of the sampled gets stay below"),
+	DERIVED(get_p99_ns, 0, "the same of 99 % of the gets"),
+	DERIVED(get_p999_ns, 0, "the same of 99.9 % of the gets"),
+	DERIVED(set_p50_ns, 0, "the same of half of the calls that store"),
+	DERIVED(set_p99_ns, 0, "the same of 99 % of them"),
+	DERIVED(set_p999_ns, 0, "the same of 99.9 % of them"),
+	DERIVED(processes_dead, 0, "processes that ended without detaching"),
+	DERIVED(peers_dead, 0, "threads that ended without detaching"),
+	DERIVED(pin_idle_ms, 0, "longest time that a thread with pins is idle"),
+	DERIVED(
+	    janitor_alive, 0, "1 if the cache was swept in the last minute"),
+	DERIVED(huge_page_ratio, 0, "huge pages, of the memory looked at"),
+	DERIVED(advices, 0, "lines of advice there are"),
 };
 
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
@@ -122,12 +202,14 @@ static const struct {
 	{ "expired_on_read", "Expiry" },
 	{ "evictions", "Eviction" },
 	{ "insert_retries", "Rivals" },
+	{ "add_hits", "Conditional writes" },
 	{ "capacity_bytes", "Memory" },
 	{ "items", "Entries" },
 	{ "extents", "Extents" },
 	{ "peers", "Attached" },
 	{ "clock_tick_ns", "Segment" },
-	{ "processes_dead", "State" },
+	{ "max_items", "Options and upkeep" },
+	{ "free_bytes", "Latency and state" },
 };
 
 /* A field as it is in the statistics. */
@@ -279,7 +361,8 @@ field_format_exact(char *text, const struct value *value)
 		    text, NUMBER_BYTES_MAX, "%" PRIu64, value->count);
 		break;
 	case VALUE_REAL:
-		(void)snprintf(text, NUMBER_BYTES_MAX, "%.6f", value->real);
+		(void)snprintf(text, NUMBER_BYTES_MAX,
+		    value->real <= 1 ? "%.6f" : "%.1f", value->real);
 		break;
 	case VALUE_ID:
 		(void)snprintf(

@@ -72,7 +72,7 @@ look_into(struct listed *cache, int folder)
 		cache->file_bytes = (uint64_t)status.st_size;
 		find_owner(cache, status.st_uid);
 	}
-	error = tool_open(cache->name, &handle);
+	error = report_open(cache->name, &handle);
 	if (!error) {
 		error = report_collect(handle, cache->name, &cache->report);
 	}

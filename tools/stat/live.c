@@ -124,7 +124,7 @@ take_report(struct live *live, struct report *report)
 	int error = 0;
 
 	if (!live->cache) {
-		error = tool_open(live->name, &live->cache);
+		error = report_open(live->name, &live->cache);
 		if (error == SHMCACHE_ENOCACHE || error == SHMCACHE_EREMOVED) {
 			return TOOL_GO_ON;
 		}

@@ -2,7 +2,7 @@
 /*
  * show.h - reports in the forms that people and programs read
  *
- * Everything goes to standard output; a write that fails is left to
+ * Everything goes to standard output unless a stream is given; a write that fails is left to
  * tool_finish(), which looks at it.  Functions that return int return TOOL_OK
  * or, having said why, another exit code.
  */
@@ -12,9 +12,21 @@
 #include "tools/stat/field.h"
 #include "tools/stat/list.h"
 
+#include <stdio.h>
+
 /* For people. `explain`: with a text for each field. */
 void show_table(const struct report *report, const struct selection *selection,
     int explain);
+
+/* Parts of the table; but for the fields' they begin with a heading, and are
+   empty if there is nothing to show. */
+void show_fields(FILE *out, const struct report *report,
+    const struct selection *selection, int explain);
+void show_processes(FILE *out, const struct report *report);
+void show_peers(FILE *out, const struct report *report);
+void show_pins(FILE *out, const struct report *report);
+void show_census(FILE *out, const struct census *census);
+void show_advice(FILE *out, const struct report *report);
 
 /* One JSON object; `compact` puts it into one line. */
 int show_json(const struct report *report, const struct selection *selection,

@@ -95,6 +95,126 @@ json_processes(const struct report *report)
 }
 
 static json_t *
+json_peer(const struct shmcache_peer_info *peer)
+{
+	const size_t pin_count =
+	    sizeof(peer->pinned_extents) / sizeof(peer->pinned_extents[0]);
+	json_t *pins = json_array();
+	int failed = 0;
+	size_t i;
+
+	for (i = 0; i < pin_count; i++) {
+		if (peer->pinned_extents[i] != UINT32_MAX) {
+			failed |= json_array_append_new(pins,
+			    json_integer((json_int_t)peer->pinned_extents[i]));
+		}
+	}
+	return json_pack("{s:I, s:I, s:i, s:b, s:b, s:o, s:I, s:o}", "slot",
+	    (json_int_t)peer->slot, "process_slot",
+	    (json_int_t)peer->process_slot, "pid", (int)peer->pid, "alive",
+	    (int)peer->alive, "orphaned", (int)peer->orphaned, "idle_ms",
+	    peer->idle_ms < 0 ? json_null() : json_integer(peer->idle_ms),
+	    "operations", (json_int_t)peer->operations, "pinned_extents",
+	    json_unless(failed, pins));
+}
+
+static json_t *
+json_peers(const struct report *report)
+{
+	json_t *array = json_array();
+	int failed = 0;
+	size_t i;
+
+	for (i = 0; i < report->peer_count; i++) {
+		failed |=
+		    json_array_append_new(array, json_peer(&report->peers[i]));
+	}
+	return json_unless(failed, array);
+}
+
+static json_t *
+json_extents(const struct report *report)
+{
+	json_t *array = json_array();
+	int failed = 0;
+	size_t i;
+
+	for (i = 0; i < report->extent_count; i++) {
+		const struct shmcache_extent_info *extent = &report->extents[i];
+
+		failed |= json_array_append_new(array,
+		    json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "state",
+			report_extent_state(extent->state), "log",
+			(json_int_t)extent->log, "used_bytes",
+			(json_int_t)extent->used_bytes, "live_bytes",
+			(json_int_t)extent->live_bytes, "pins",
+			(json_int_t)extent->pins, "age_ms",
+			extent->age_ms < 0 ? json_null()
+					   : json_integer(extent->age_ms)));
+	}
+	return json_unless(failed, array);
+}
+
+/* Buckets with the bound that the next one begins behind. */
+static json_t *
+json_latency(const struct shmcache_latency *latency)
+{
+	json_t *array = json_array();
+	int failed = 0;
+	unsigned i;
+
+	for (i = 0; i < SHMCACHE_LATENCY_BUCKETS; i++) {
+		uint64_t bound_ns = shmcache_latency_bound_ns(i);
+
+		if (!latency->count[i]) {
+			continue;
+		}
+		failed |= json_array_append_new(
+		    array, json_pack("{s:o, s:I}", "below_ns",
+			       bound_ns > INT64_MAX
+				   ? json_null()
+				   : json_integer((json_int_t)bound_ns),
+			       "count", (json_int_t)latency->count[i]));
+	}
+	return json_unless(failed, array);
+}
+
+static json_t *
+json_histogram(const struct census *census, enum census_kind kind)
+{
+	json_t *array = json_array();
+	int failed = 0;
+	unsigned i;
+
+	for (i = 0; census_label(kind, i); i++) {
+		const struct census_bucket *bucket = &census->buckets[kind][i];
+
+		failed |= json_array_append_new(array,
+		    json_pack("{s:s, s:I, s:I}", "label", census_label(kind, i),
+			"entries", (json_int_t)bucket->entries, "bytes",
+			(json_int_t)bucket->bytes));
+	}
+	return json_unless(failed, array);
+}
+
+static json_t *
+json_census(const struct census *census)
+{
+	json_t *object = json_pack("{s:b, s:I, s:I}", "complete",
+	    census->is_complete, "entries", (json_int_t)census->entries,
+	    "bytes", (json_int_t)census->bytes);
+	int failed = 0;
+	int kind;
+
+	for (kind = 0; kind < CENSUS_KINDS; kind++) {
+		failed |= json_object_set_new(object,
+		    census_name((enum census_kind)kind),
+		    json_histogram(census, (enum census_kind)kind));
+	}
+	return json_unless(failed, object);
+}
+
+static json_t *
 json_advice(const struct report *report)
 {
 	json_t *array = json_array();
@@ -116,6 +236,14 @@ add_details(json_t *object, const struct report *report)
 
 	failed |=
 	    json_object_set_new(object, "processes", json_processes(report));
+	failed |= json_object_set_new(object, "peers", json_peers(report));
+	failed |= json_object_set_new(object, "extents", json_extents(report));
+	failed |= json_object_set_new(object, "latency",
+	    json_pack("{s:o, s:o}", "get",
+		json_latency(&report->latency[SHMCACHE_LATENCY_GET]), "set",
+		json_latency(&report->latency[SHMCACHE_LATENCY_SET])));
+	failed |= json_object_set_new(
+	    object, "entries", json_census(&report->census));
 	failed |= json_object_set_new(object, "advice", json_advice(report));
 	return failed;
 }

@@ -6,10 +6,13 @@
  * Names follow the conventions that `promtool check metrics` looks for:
  * counters end with _total, and what is a time is in seconds.
  */
+#include "tools/stat/latency.h"
 #include "tools/stat/show.h"
+#include "tools/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* How a field is called, and by what it is divided. */
@@ -44,53 +47,20 @@ name_metric(struct metric *metric, const struct field *field)
 	    (int)stem_bytes, field->name, end, field->grows ? "_total" : "");
 }
 
-/* Length of the UTF-8 sequence at `text`; 0 if there is none. */
-static size_t
-utf8_bytes(const char *text)
-{
-	const unsigned char *t = (const unsigned char *)text;
-	size_t bytes = t[0] < 0x80   ? 1
-		       : t[0] < 0xc2 ? 0
-		       : t[0] < 0xe0 ? 2
-		       : t[0] < 0xf0 ? 3
-		       : t[0] < 0xf5 ? 4
-				     : 0;
-	size_t i;
-
-	for (i = 1; i < bytes; i++) {
-		if ((t[i] & 0xc0) != 0x80) {
-			return 0;
-		}
-	}
-	/* Overlong forms, surrogates, above U+10FFFF. */
-	if ((t[0] == 0xe0 && t[1] < 0xa0) || (t[0] == 0xed && t[1] > 0x9f) ||
-	    (t[0] == 0xf0 && t[1] < 0x90) || (t[0] == 0xf4 && t[1] > 0x8f)) {
-		return 0;
-	}
-	return bytes;
-}
-
 /* A label's value is UTF-8; other bytes are shown as \xHH. */
 static void
 put_label(const char *text)
 {
-	while (*text) {
-		size_t bytes = utf8_bytes(text);
+	char *escaped = text_escape(text, strlen(text));
+	const char *next;
 
-		if (!bytes) {
-			printf("\\\\x%02x", (unsigned)(unsigned char)*text++);
-			continue;
-		}
-		if (*text == '\\' || *text == '"') {
+	for (next = escaped ? escaped : ""; *next; next++) {
+		if (*next == '\\' || *next == '"') {
 			putchar('\\');
 		}
-		if (*text == '\n') {
-			printf("\\n");
-		} else {
-			(void)fwrite(text, 1, bytes, stdout);
-		}
-		text += bytes;
+		putchar(*next);
 	}
+	free(escaped);
 }
 
 static void
@@ -99,12 +69,20 @@ put_heading(const char *name, const char *type, const char *help)
 	printf("# HELP %s %s.\n# TYPE %s %s\n", name, help, name, type);
 }
 
+/* All but the other labels and the closing brace. */
+static void
+put_series_begin(const char *name, const char *suffix, const char *cache)
+{
+	printf("%s%s{cache=\"", name, suffix);
+	put_label(cache);
+	putchar('"');
+}
+
 static void
 put_series(const char *name, const char *cache)
 {
-	printf("%s{cache=\"", name);
-	put_label(cache);
-	printf("\"} ");
+	put_series_begin(name, "", cache);
+	printf("} ");
 }
 
 static void
@@ -124,12 +102,56 @@ put_sample(const struct metric *metric, const struct report *report,
 	}
 }
 
-/* Ids are labels of one metric; sums of what is there anyway are left out. */
+/* Buckets whose bounds double, so that there are not too many. */
+static void
+put_buckets(
+    const char *name, const char *cache, const struct shmcache_latency *latency)
+{
+	uint64_t next_ns = 0;
+	uint64_t count = 0;
+	unsigned i;
+
+	for (i = 0; i < SHMCACHE_LATENCY_BUCKETS; i++) {
+		uint64_t bound_ns = shmcache_latency_bound_ns(i);
+
+		count += latency->count[i];
+		if (bound_ns != UINT64_MAX && bound_ns >= next_ns) {
+			next_ns = bound_ns * 2;
+			put_series_begin(name, "_bucket", cache);
+			printf(",le=\"%.9g\"} %" PRIu64 "\n",
+			    (double)bound_ns / 1e9, count);
+		}
+	}
+	put_series_begin(name, "_bucket", cache);
+	printf(",le=\"+Inf\"} %" PRIu64 "\n", count);
+	put_series_begin(name, "_sum", cache);
+	printf("} %.9g\n", latency_sum_ns(latency) / 1e9);
+	put_series_begin(name, "_count", cache);
+	printf("} %" PRIu64 "\n", count);
+}
+
+static void
+put_latency(const struct listing *listing, enum shmcache_latency_kind kind,
+    const char *name, const char *help)
+{
+	size_t i;
+
+	put_heading(name, "histogram", help);
+	for (i = 0; i < listing->count; i++) {
+		if (!listing->caches[i].why) {
+			put_buckets(name, listing->caches[i].name,
+			    &listing->caches[i].report.latency[kind]);
+		}
+	}
+}
+
+/* Ids are labels of one metric; sums and quantiles are left to Prometheus. */
 static int
 is_metric(const struct field *field)
 {
 	return !field_has_unit(field, "_id") &&
-	       !(field->kind == FIELD_DERIVED && field->grows);
+	       !(field->kind == FIELD_DERIVED &&
+		   (field->grows || field_has_unit(field, "_ns")));
 }
 
 static void
@@ -156,9 +178,8 @@ put_info(const struct listing *listing)
 		if (listing->caches[i].why) {
 			continue;
 		}
-		printf("shmcache_info{cache=\"");
-		put_label(listing->caches[i].name);
-		printf("\",segment_id=\"0x%016" PRIx64 "\",version=\"%s\"} 1\n",
+		put_series_begin("shmcache_info", "", listing->caches[i].name);
+		printf(",segment_id=\"0x%016" PRIx64 "\",version=\"%s\"} 1\n",
 		    listing->caches[i].report.stats.segment_id,
 		    shmcache_version());
 	}
@@ -187,5 +208,13 @@ show_prometheus(
 				    &metric, &listing->caches[j].report, field);
 			}
 		}
+	}
+	if (selection->is_all) {
+		put_latency(listing, SHMCACHE_LATENCY_GET,
+		    "shmcache_get_duration_seconds",
+		    "time of sampled gets; the sum is estimated");
+		put_latency(listing, SHMCACHE_LATENCY_SET,
+		    "shmcache_set_duration_seconds",
+		    "time of sampled calls that store; the sum is estimated");
 	}
 }
