@@ -54,14 +54,28 @@ as_nobody ./a.out
 as_nobody shmcache-stat --json pages | grep '"get_hits": *[12]' ||
     fail "shmcache-stat does not see the hits"
 as_nobody shmcache-janitor --once pages
-rm /dev/shm/shmcache.pages
+[ "$(as_nobody shmcache keys pages)" = /home ] ||
+    fail "shmcache does not see the key"
+as_nobody shmcache destroy --yes pages
+
+# The completions are where bash looks for them; the unit starts what is there.
+bash -c '. /usr/share/bash-completion/completions/shmcache
+    complete -p shmcache shmcache-stat shmcache-janitor'
+started=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' \
+    /lib/systemd/system/shmcache-janitor@.service)
+[ -x "$started" ] || fail "the unit starts '$started', which is not there"
 
 # Installed again, removed, purged.
 $apt install --reinstall "$here"/*.deb
+wants=/etc/systemd/system/multi-user.target.wants # as systemctl enable does
+mkdir -p $wants
+ln -s /lib/systemd/system/shmcache-janitor@.service \
+    $wants/shmcache-janitor@pages.service
 $apt remove libshmcache0 libshmcache-dev shmcache-tools
 ! command -v shmcache-stat || fail "shmcache-stat is there still"
 dpkg --purge libshmcache0 libshmcache-dev shmcache-tools
 $apt autoremove --purge
+[ ! -d $wants ] || rmdir -p --ignore-fail-on-non-empty $wants
 ! dpkg -l '*shmcache*' 2>/dev/null | grep '^[a-z]c\|^i' ||
     fail "dpkg still knows the packages"
 files >/tmp/after
