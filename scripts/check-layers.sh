@@ -111,7 +111,7 @@ done)
 # Paths that exist on one machine only.  (The brackets keep this line out.)
 places='/(hom[e]|roo[t]|User[s])/[A-Za-z]|(^|[^A-Za-z0-9_.$}])/wor[k]/'
 # shellcheck disable=SC2046
-blame "paths of one machine" $(grep -rnIE "$places" --exclude-dir=.git \
+blame "paths of one machine" $(grep -rnIE "$places" --exclude=.git --exclude-dir=.git \
     --exclude-dir='build*' . | cut -d: -f1,2 | sed 's|^\./||')
 
 [ $bad = 0 ] && echo "$rules rules hold in $(echo "$sources" | wc -l) files"
