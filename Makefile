@@ -406,8 +406,9 @@ check-chroot:
 # What takes long: many operations, every state and step of the crash stepper,
 # the larger configurations of the models, mistakes that tests must notice, and
 # the packages in a system made for them.
-stress: all $(call tests_of,stress) $(call tests_of,crash) $(call tests_of,fuzz)
+stress: all $(foreach f,stress crash fuzz multi,$(call tests_of,$f))
 	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress) \
+	  '$(BUILD)/tests/multi/faults_test --errors 27' \
 	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
 	  --stage fuzz '$(BUILD)/tests/fuzz/damage_test --every 1 --rounds 300000' \
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \

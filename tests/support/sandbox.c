@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,15 +168,13 @@ count_stop(pid_t pid, struct counts *counts)
 	}
 }
 
-/* A sanitizer's own system calls must not be counted as the library's. */
-uint64_t
-count_calls(void (*run)(void *), void *argument)
+/* A child that waits to be told to run. */
+static pid_t
+start_traced(void (*run)(void *), void *argument)
 {
-	static struct counts counts;
-	int status, signal_number = 0;
+	int status;
 	pid_t pid;
 
-	memset(&counts, 0, sizeof(counts));
 	fflush(stdout);
 	pid = fork();
 	CHECK_SYS(pid);
@@ -193,21 +192,140 @@ count_calls(void (*run)(void *), void *argument)
 	}
 	CHECK_SYS(ptrace(PTRACE_SETOPTIONS, pid, NULL,
 	    (void *)(uintptr_t)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)));
+	return pid;
+}
+
+/* Lets it go on to the next edge of a system call; false: it has ended. */
+static bool
+next_edge(pid_t pid, int *status)
+{
+	int signal_number = 0;
+
 	for (;;) {
 		CHECK_SYS(ptrace(PTRACE_SYSCALL, pid, NULL,
 		    (void *)(uintptr_t)(unsigned)signal_number));
-		CHECK_SYS(waitpid(pid, &status, 0));
-		if (!WIFSTOPPED(status)) {
-			break;
+		CHECK_SYS(waitpid(pid, status, 0));
+		if (!WIFSTOPPED(*status)) {
+			return false;
 		}
-		signal_number = WSTOPSIG(status);
+		signal_number = WSTOPSIG(*status);
 		if (signal_number == (SIGTRAP | 0x80)) {
-			count_stop(pid, &counts);
-			signal_number = 0;
+			return true;
 		}
+	}
+}
+
+/* A sanitizer's own system calls must not be counted as the library's. */
+uint64_t
+count_calls(void (*run)(void *), void *argument)
+{
+	static struct counts counts;
+	pid_t pid = start_traced(run, argument);
+	int status;
+
+	memset(&counts, 0, sizeof(counts));
+	while (next_edge(pid, &status)) {
+		count_stop(pid, &counts);
 	}
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	CHECK(counts.markers == 2);
 	print_commonest(&counts);
 	return counts.all;
 }
+
+#ifdef __x86_64__
+
+/* glibc and liburcu abort if these fail as they never do. */
+static bool
+is_indispensable(uint64_t number)
+{
+	switch (number) {
+	case SYS_futex:
+	case SYS_membarrier:
+	case SYS_rt_sigprocmask:
+	case SYS_rt_sigreturn:
+	case SYS_exit:
+	case SYS_exit_group:
+	case SYS_write:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The call is not made, and gives the error. */
+static bool
+replace_call(pid_t pid, int error, int *status)
+{
+	struct user_regs_struct registers;
+
+	CHECK_SYS(ptrace(PTRACE_GETREGS, pid, NULL, &registers));
+	registers.orig_rax = (unsigned long long)-1;
+	CHECK_SYS(ptrace(PTRACE_SETREGS, pid, NULL, &registers));
+	if (!next_edge(pid, status)) {
+		return false;
+	}
+	CHECK_SYS(ptrace(PTRACE_GETREGS, pid, NULL, &registers));
+	registers.rax = (unsigned long long)-(long long)error;
+	CHECK_SYS(ptrace(PTRACE_SETREGS, pid, NULL, &registers));
+	return true;
+}
+
+struct fault
+run_with_fault(void (*run)(void *), void *argument, uint64_t n, int error,
+    bool from_then_on)
+{
+	struct fault fault = { .calls = 0 };
+	pid_t pid = start_traced(run, argument);
+	unsigned markers = 0;
+	int status;
+
+	while (next_edge(pid, &status)) {
+		struct __ptrace_syscall_info info;
+		uint64_t number;
+
+		CHECK_SYS(
+		    ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info));
+		if (info.op != PTRACE_SYSCALL_INFO_ENTRY) {
+			continue;
+		}
+		number = info.entry.nr;
+		if (number == SYS_close &&
+		    (int32_t)info.entry.args[0] == MARKER_FD) {
+			markers++;
+			continue;
+		}
+		if (markers != 1 || is_indispensable(number)) {
+			continue;
+		}
+		if (fault.calls++ == n) {
+			fault.hit = true;
+			fault.number = number;
+		} else if (!fault.hit || !from_then_on ||
+			   number != fault.number) {
+			continue;
+		}
+		if (!replace_call(pid, error, &status)) {
+			break;
+		}
+	}
+	fault.code =
+	    WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return fault;
+}
+
+#else
+
+struct fault
+run_with_fault(void (*run)(void *), void *argument, uint64_t n, int error,
+    bool from_then_on)
+{
+	(void)run;
+	(void)argument;
+	(void)n;
+	(void)error;
+	(void)from_then_on;
+	skip("system calls are made to fail on x86-64 only");
+}
+
+#endif

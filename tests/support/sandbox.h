@@ -9,6 +9,7 @@
 #ifndef TESTS_SUPPORT_SANDBOX_H
 #define TESTS_SUPPORT_SANDBOX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -45,5 +46,23 @@ void count_marker(void);
  * printed.
  */
 uint64_t count_calls(void (*run)(void *), void *argument);
+
+/* How run_with_fault() went. */
+struct fault {
+	uint64_t calls;  /* system calls between the markers */
+	uint64_t number; /* of the one that failed */
+	bool hit;        /* it came to that call */
+	int code;        /* exit code, or 128 + the signal that killed it */
+};
+
+/*
+ * Run `run(argument)` in a traced child, which must call count_marker() twice,
+ * and let the n-th system call between (from 0) fail with `error` without being
+ * executed; and those behind it of the same number too, if `from_then_on`.
+ * Calls that nobody can do without (of locks and signals, to end) are passed
+ * over.
+ */
+struct fault run_with_fault(void (*run)(void *), void *argument, uint64_t n,
+    int error, bool from_then_on);
 
 #endif /* TESTS_SUPPORT_SANDBOX_H */
