@@ -932,6 +932,28 @@ huge_lines() {
 	run 0 get "$name" c
 }
 
+# A load that is killed leaves a sound cache with what it had stored.
+killed_load() {
+	local loader
+	make_cache
+	fill 1000
+	run 0 dump "$name"
+	cp "$work/out" "$work/dump"
+	for wait in 0.002 0.005 0.01 0.02; do
+		run 0 flush "$name" --yes
+		while cat "$work/dump"; do :; done 2>/dev/null |
+		    "$shmcache" load "$name" 2>/dev/null &
+		loader=$!
+		sleep $wait
+		kill -KILL $loader
+		wait $loader 2>/dev/null
+		run 0 verify "$name"
+		run 0 set "$name" key value
+		run 0 get "$name" key
+		bytes value
+	done
+}
+
 larger_than_the_cache() {
 	make_cache
 	{
@@ -1069,7 +1091,7 @@ cases="help_and_version usage_errors contradictions no_such_cache
     peek_counts_nothing delete_some list_keys list_keys_as_json
     list_by_cursor list_big_keys keys_into_other_commands dump_and_load
     dump_beside_writers dump_is_json dump_from_another_hour damaged_dumps many_damaged_lines
-    truncated_dumps no_dumps huge_lines larger_than_the_cache closed_pipe
+    truncated_dumps no_dumps huge_lines killed_load larger_than_the_cache closed_pipe
     full_device line_by_line progress color reading_only"
 
 passed=0 failed=0
