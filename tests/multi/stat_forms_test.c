@@ -324,7 +324,7 @@ rows_have_rates(void)
 	char *lines[16];
 	json_t *row;
 
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 100000; i++) {
 		CHECK_RESULT(shmcache_get(cache, "x", 1, NULL, 0, NULL, NULL),
 		    SHMCACHE_ENOENT);
 	}

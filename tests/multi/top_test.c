@@ -17,9 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SCREEN_BYTES 65536
+#define WAIT_NS      UINT64_C(60000000000)
 
 static char screen[SCREEN_BYTES];
 
@@ -47,13 +49,25 @@ static int __attribute__((format(printf, 1, 2))) tmux(const char *format, ...)
 	return pclose(output);
 }
 
-/* Wait until the terminal shows this; the runner's limit ends a vain wait. */
+/* Repeat `tmux COMMAND` until it prints this; a vain wait ends with what it
+   does print. */
+static void
+await_output(const char *command, const char *part)
+{
+	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + WAIT_NS;
+
+	while (tmux("%s", command) || !strstr(screen, part)) {
+		CHECK_SAY(clock_ns(CLOCK_MONOTONIC) < end_ns,
+		    "\"%s\" never came, but: %s", part, screen);
+		sleep_us(50000);
+	}
+}
+
+/* Wait until the terminal shows this. */
 static void
 await_screen(const char *part)
 {
-	while (tmux("capture-pane -p -t top") || !strstr(screen, part)) {
-		sleep_us(50000);
-	}
+	await_output("capture-pane -p -t top", part);
 }
 
 static void
@@ -74,9 +88,7 @@ start_tmux(void)
 	}
 	CHECK(error == 0);
 	free(argv[2]);
-	while (tmux("list-commands")) {
-		sleep_us(20000);
-	}
+	await_output("list-commands", "list-commands");
 }
 
 /* A terminal in which this command runs; what it said stays when it ends. */
@@ -181,7 +193,25 @@ waits_for_a_removed_cache(void)
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
-/* On Ctrl-C and SIGTERM the terminal is given back. */
+/* The pid of the tool, whose parent is the shell of the terminal. */
+static pid_t
+tool_pid(void)
+{
+	char path[64];
+	FILE *children;
+	int pid = 0;
+
+	CHECK(tmux("display-message -p -t top '#{pane_pid}'") == 0);
+	(void)snprintf(path, sizeof(path), "/proc/%1$ld/task/%1$ld/children",
+	    strtol(screen, NULL, 10));
+	children = fopen(path, "re");
+	CHECK_SAY(children, "%s: %s", path, test_errno_text());
+	CHECK(fscanf(children, "%d", &pid) == 1);
+	(void)fclose(children);
+	return pid;
+}
+
+/* The terminal is given back on these, too. */
 static void
 ends_on_signals(void)
 {
@@ -192,19 +222,12 @@ ends_on_signals(void)
 	CHECK(tmux("send-keys -t top C-c") == 0);
 	await_screen("rc 0\n");
 	CHECK(!strstr(screen, "Big keys"));
-	CHECK(tmux("respawn-pane -k -t top \"exec %s top %s\"",
+	CHECK(tmux("respawn-pane -k -t top \"%s top %s; echo rc \\$?; sleep "
+		   "1000\"",
 		  tool_path("shmcache-stat"), test_name("signals")) == 0);
-	CHECK(tmux("set-option -t top remain-on-exit on") == 0);
 	await_screen("Big keys");
-	CHECK(tmux("display-message -p -t top '#{pane_pid}'") == 0);
-	CHECK_SYS(kill((pid_t)strtol(screen, NULL, 10), SIGTERM));
-	/* It may be told to be dead before its status is known. */
-	do {
-		sleep_us(20000);
-		CHECK(tmux("display-message -p -t top '#{pane_dead} "
-			   "#{pane_dead_status}#{pane_dead_signal}'") == 0);
-	} while (strlen(screen) < strlen("1 0\n"));
-	CHECK_SAY(!strcmp(screen, "1 0\n"), "status %s", screen);
+	CHECK_SYS(kill(tool_pid(), SIGTERM));
+	await_screen("rc 0\n");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 /* Held for so long, a pin was forgotten or its thread stopped. */
 #define PIN_IDLE_MS 120000
@@ -78,56 +77,16 @@ advise_on_options(struct report *report)
 	}
 }
 
-/* The word in brackets in "always within_size [never]". */
-static int
-read_choice(const char *path, char *word, size_t word_bytes)
-{
-	FILE *file = fopen(path, "re");
-	char line[256] = "";
-	char *begin, *end;
-
-	if (!file) {
-		return 0;
-	}
-	if (!fgets(line, sizeof(line), file)) {
-		line[0] = '\0';
-	}
-	(void)fclose(file);
-	begin = strchr(line, '[');
-	end = begin ? strchr(begin, ']') : NULL;
-	if (!end) {
-		return 0;
-	}
-	*end = '\0';
-	(void)snprintf(word, word_bytes, "%s", begin + 1);
-	return 1;
-}
-
 static void
 advise_on_pages(struct report *report)
 {
-	static const char path[] =
-	    "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-	char choice[32] = "unknown";
-
-	if (!report->pages.known || report->pages.huge_bytes ||
-	    report->stats.capacity_bytes < HUGE_PAGES_MATTER_BYTES) {
-		return;
-	}
-	(void)read_choice(path, choice, sizeof(choice));
-	if (!strcmp(choice, "never") || !strcmp(choice, "deny")) {
+	if (report->pages.known && !report->pages.huge_bytes &&
+	    report->stats.capacity_bytes >= HUGE_PAGES_MATTER_BYTES) {
 		advise(report,
-		    "no huge pages are in use, which costs about a third of "
-		    "the speed of a cache of this size: %s is '%s'; write "
-		    "'advise' to it and create the cache anew",
-		    path, choice);
-	} else {
-		advise(report,
-		    "no huge pages are in use, which costs about a third of "
-		    "the speed of a cache of this size: the kernel found none "
-		    "when its memory was touched (%s is '%s'); create it "
-		    "earlier after the start of the machine",
-		    path, choice);
+		    "no huge pages are in use, which makes a cache of this "
+		    "size slower: mount its file system with huge=within_size "
+		    "(/sys/kernel/mm/transparent_hugepage/shmem_enabled must "
+		    "not be 'deny') and create the cache anew");
 	}
 }
 
