@@ -176,33 +176,54 @@ json_agrees_with_api(void)
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
-/* The entry of `pid` in the array of processes, or NULL. */
+/* The element of an array of objects whose member is `wanted`, or NULL. */
 static json_t *
-find_process(const json_t *root, pid_t pid)
+find_by(const json_t *array, const char *name, json_int_t wanted)
 {
-	const json_t *processes = member(root, "processes");
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		json_t *element = json_array_get(array, i);
 
-	for (size_t i = 0; i < json_array_size(processes); i++) {
-		json_t *process = json_array_get(processes, i);
-
-		if (json_integer_value(member(process, "pid")) == pid) {
-			return process;
+		if (json_integer_value(member(element, name)) == wanted) {
+			return element;
 		}
 	}
 	return NULL;
 }
 
+/* Who has pinned what: this thread, an extent that is listed as pinned. */
+static void
+check_pins(const json_t *root)
+{
+	json_t *peer = find_by(member(root, "peers"), "pid", getpid());
+	json_t *pinned;
+	json_t *extent;
+
+	CHECK(peer != NULL);
+	CHECK(json_is_true(member(peer, "alive")));
+	CHECK(json_is_false(member(peer, "orphaned")));
+	CHECK(json_integer_value(member(peer, "operations")) >= 9);
+	pinned = member(peer, "pinned_extents");
+	CHECK(json_array_size(pinned) == 1);
+	extent = json_array_get(member(root, "extents"),
+	    (size_t)json_integer_value(json_array_get(pinned, 0)));
+	CHECK(json_integer_value(member(extent, "pins")) == 1);
+	CHECK(!strcmp(json_string_value(member(extent, "state")), "active"));
+	CHECK(json_integer_value(member(extent, "live_bytes")) > 0);
+}
+
 static void
 json_lists_processes(void)
 {
+	static struct outcome outcome;
 	struct shmcache *cache = cache_create_used("processes");
 	struct shmcache_item item;
 	json_t *process;
 	json_t *root;
+	char line[64];
 
 	CHECK_RESULT(shmcache_get_pinned(cache, "kept", 4, &item), 0);
 	root = run_json(test_name("processes"));
-	process = find_process(root, getpid());
+	process = find_by(member(root, "processes"), "pid", getpid());
 	CHECK(process != NULL);
 	CHECK(json_is_true(member(process, "alive")));
 	CHECK(json_integer_value(member(process, "peers")) == 1);
@@ -210,8 +231,141 @@ json_lists_processes(void)
 	CHECK(json_is_integer(member(process, "slot")));
 	/* This process; the tool, which reads only, takes no slot. */
 	CHECK(json_array_size(member(root, "processes")) == 1);
+	check_pins(root);
+	CHECK(json_array_size(member(root, "extents")) ==
+	      cache_stats(cache).extents);
 	json_decref(root);
+
+	RUN(&outcome, "shmcache-stat", test_name("processes"));
+	check_silent_success(&outcome);
+	CHECK_HAS(outcome.out, "\nThreads\n");
+	(void)snprintf(
+	    line, sizeof(line), "  active         0  %10d ", (int)getpid());
+	CHECK_HAS(strstr(outcome.out, "\nPinned extents\n"), line);
 	CHECK_RESULT(shmcache_unpin(cache, &item), 0);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* --- entries ------------------------------------------------------------- */
+
+static uint64_t
+bucket_entries(const json_t *root, const char *histogram, const char *label)
+{
+	const json_t *buckets = member(member(root, "entries"), histogram);
+
+	for (size_t i = 0; i < json_array_size(buckets); i++) {
+		const json_t *bucket = json_array_get(buckets, i);
+
+		if (!strcmp(
+			json_string_value(member(bucket, "label")), label)) {
+			return (uint64_t)json_integer_value(
+			    member(bucket, "entries"));
+		}
+	}
+	check_failed(
+	    __FILE__, __LINE__, "%s has no bucket %s", histogram, label);
+}
+
+static uint64_t
+all_entries(const json_t *root, const char *histogram)
+{
+	const json_t *buckets = member(member(root, "entries"), histogram);
+	uint64_t entries = 0;
+
+	for (size_t i = 0; i < json_array_size(buckets); i++) {
+		entries += (uint64_t)json_integer_value(
+		    member(json_array_get(buckets, i), "entries"));
+	}
+	return entries;
+}
+
+static void
+set_entries(struct shmcache *cache, const char *prefix, unsigned count,
+    size_t bytes, int64_t ttl_ms)
+{
+	static char value[16000];
+	char key[32];
+
+	for (unsigned i = 0; i < count; i++) {
+		(void)snprintf(key, sizeof(key), "%s %u", prefix, i);
+		CHECK_RESULT(shmcache_set(cache, key, strlen(key), value, bytes,
+				 ttl_ms, 0),
+		    0);
+	}
+}
+
+static void
+entries_are_counted(void)
+{
+	static struct outcome outcome;
+	struct shmcache *cache = cache_create_plain("entries", CAPACITY_BYTES);
+	json_t *root;
+
+	set_entries(cache, "for ever", 70, 10, SHMCACHE_TTL_NONE);
+	set_entries(cache, "half an hour", 20, 3000, 1800000);
+	set_entries(cache, "a week", 10, 15000, 600000000);
+	root = run_json(test_name("entries"));
+	CHECK(json_is_true(member(member(root, "entries"), "complete")));
+	CHECK(bucket_entries(root, "ttl", "no ttl") == 70);
+	CHECK(bucket_entries(root, "ttl", "to 1 h") == 20);
+	CHECK(bucket_entries(root, "ttl", "to 7 d") == 10);
+	CHECK(bucket_entries(root, "size", "to 64 B") == 70);
+	CHECK(bucket_entries(root, "size", "to 4 KiB") == 20);
+	CHECK(bucket_entries(root, "size", "to 16 KiB") == 10);
+	CHECK(bucket_entries(root, "age", "unknown") == 0);
+	CHECK(all_entries(root, "ttl") == 100);
+	CHECK(all_entries(root, "size") == 100);
+	CHECK(all_entries(root, "age") == 100);
+	CHECK((uint64_t)json_integer_value(member(member(root, "entries"),
+		  "bytes")) == cache_stats(cache).live_bytes);
+	json_decref(root);
+
+	RUN(&outcome, "shmcache-stat", test_name("entries"));
+	check_silent_success(&outcome);
+	CHECK_HAS(outcome.out, "\nEntries by ttl\n  no ttl                70 ");
+	CHECK_HAS(
+	    outcome.out, "\nEntries by size\n  to 64 B               70 ");
+	CHECK_HAS(outcome.out, "\nEntries by age\n");
+	RUN(&outcome, "shmcache-stat", "-s", "0", test_name("entries"));
+	check_silent_success(&outcome);
+	CHECK(!strstr(outcome.out, "Entries by"));
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* Every call is timed: the buckets have as many as there were calls. */
+static void
+latency_is_shown(void)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	struct shmcache_latency latency;
+	struct shmcache *cache;
+	const json_t *buckets;
+	uint64_t count = 0;
+	json_t *root;
+
+	options.capacity_bytes = CAPACITY_BYTES;
+	options.latency_sample = 1;
+	cache = cache_create("latency", &options);
+	cache_set_text(cache, "key", "value");
+	for (int i = 0; i < 100; i++) {
+		cache_check_text(cache, "key", "value");
+	}
+	CHECK_RESULT(
+	    shmcache_latency(cache, SHMCACHE_LATENCY_GET, &latency), 0);
+	root = run_json(test_name("latency"));
+	buckets = member(member(root, "latency"), "get");
+	for (size_t i = 0; i < json_array_size(buckets); i++) {
+		count += (uint64_t)json_integer_value(
+		    member(json_array_get(buckets, i), "count"));
+	}
+	CHECK_SAY(count == latency.samples && count >= 100,
+	    "%" PRIu64 " gets, not %" PRIu64, count, latency.samples);
+	CHECK(json_integer_value(
+		  member(member(root, "derived"), "get_p50_ns")) > 0);
+	CHECK(
+	    json_integer_value(member(member(root, "derived"), "get_p50_ns")) <=
+	    json_integer_value(member(member(root, "derived"), "get_p999_ns")));
+	json_decref(root);
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -455,7 +609,7 @@ dead_process_is_told_and_freed(void)
 	child_expect(pids[1], 0);
 	root = run_json(test_name("dead"));
 	for (int i = 0; i < 2; i++) {
-		process = find_process(root, pids[i]);
+		process = find_by(member(root, "processes"), "pid", pids[i]);
 		CHECK(process != NULL);
 		CHECK(json_is_false(member(process, "alive")));
 	}
@@ -466,7 +620,7 @@ dead_process_is_told_and_freed(void)
 	check_silent_success(&outcome);
 	CHECK_HAS(outcome.out, "freed_peers=");
 	root = run_json(test_name("dead"));
-	CHECK(find_process(root, pids[1]) == NULL);
+	CHECK(find_by(member(root, "processes"), "pid", pids[1]) == NULL);
 	CHECK(json_array_size(member(root, "advice")) == 0);
 	json_decref(root);
 	cache_check_text(cache, "child", "was here");
@@ -477,6 +631,8 @@ static const struct test_case cases[] = {
 	CASE(table_agrees_with_api),
 	CASE(json_agrees_with_api),
 	CASE(json_lists_processes),
+	CASE(entries_are_counted),
+	CASE(latency_is_shown),
 	CASE(json_of_an_unused_cache),
 	CASE(reader_that_went_away),
 	CASE(full_device),
