@@ -128,13 +128,16 @@ shmcache_multi_set(
 	}
 	for (size_t i = 0; i < count; i++) {
 		struct shmcache_set_request *r = &requests[i];
+		const struct write_given given = { .data = r->value,
+			.bytes = r->value_bytes,
+			.ttl_ms = r->ttl_ms,
+			.client_flags = r->client_flags };
 		struct key key;
 
 		r->result = SHMCACHE_EKEY;
 		if (index_is_key(r->key, r->key_bytes)) {
 			index_key(call.m, r->key, r->key_bytes, &key);
-			r->result = write_set(&call, &key, r->value,
-			    r->value_bytes, r->ttl_ms, r->client_flags);
+			r->result = write_set(&call, &key, &given);
 		}
 		stored += r->result == 0;
 	}

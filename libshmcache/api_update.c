@@ -2,8 +2,8 @@
 /*
  * api_update.c - public calls that write what depends on what is there
  *
- * add, replace, cas, append, prepend: each is the making of new content, for
- * update.h.  An increment goes in place by a CAS of the counter's cell
+ * add, replace, cas (by themselves or as options of a set), append, prepend: each
+ * is the making of new content, for update.h.  An increment goes in place by a CAS of the counter's cell
  * (entry.h); where there is no counter yet, or it is frozen, by replacing.
  *
  * An increment in place of an entry that somebody has unlinked meanwhile counts
@@ -11,6 +11,7 @@
  */
 #include "libshmcache/error.h"
 #include "libshmcache/expire.h"
+#include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/update.h"
@@ -21,12 +22,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* What a call is given to store. */
+/* What an update is given. */
 struct given {
-	const void *data;
-	size_t bytes;
-	int64_t ttl_ms;
-	uint32_t client_flags;
+	struct write_given set;            /* append, prepend: data and bytes */
 	uint64_t version;                  /* cas */
 	char text[ENTRY_NUMBER_BYTES + 1]; /* append, prepend to a counter */
 };
@@ -38,6 +36,25 @@ struct counts {
 	enum counter changed;
 };
 
+static int
+update(const struct call *call, const struct key *key, update_make *make,
+    struct given *given, const struct counts *counts)
+{
+	uint64_t began_ns = latency_is_due(call) ? latency_begin() : 0;
+	int error = update_entry(call, key, make, given);
+
+	if (began_ns != 0)
+		latency_end(call, SHMCACHE_LATENCY_SET, began_ns, NULL);
+	stats_count(
+	    call->peer, error == 0 ? counts->done
+			: error == SHMCACHE_ENOENT || error == SHMCACHE_EPRESENT
+			    ? counts->refused
+			: error == SHMCACHE_ECHANGED ? counts->changed
+			: error == SHMCACHE_ESTALE   ? COUNT_stale_sets
+						     : COUNT_set_failures);
+	return error;
+}
+
 /* One call that goes by update.h. */
 static int
 update_key(struct shmcache *cache, const void *key_data, size_t key_bytes,
@@ -45,25 +62,14 @@ update_key(struct shmcache *cache, const void *key_data, size_t key_bytes,
 {
 	struct call call;
 	struct key key;
-	uint64_t began_ns = 0;
-	int error = given->data == NULL && given->bytes > 0
+	int error = given->set.data == NULL && given->set.bytes > 0
 			? -EINVAL
 			: index_enter(cache, CALL_WRITES, key_data, key_bytes,
 			      &call, &key);
 
 	if (error != 0)
 		return error_return(error);
-	if (latency_is_due(&call))
-		began_ns = latency_begin();
-	error = update_entry(&call, &key, make, given);
-	if (began_ns != 0)
-		latency_end(&call, SHMCACHE_LATENCY_SET, began_ns, NULL);
-	stats_count(
-	    call.peer, error == 0 ? counts->done
-		       : error == SHMCACHE_ENOENT || error == SHMCACHE_EPRESENT
-			   ? counts->refused
-		       : error == SHMCACHE_ECHANGED ? counts->changed
-						    : COUNT_set_failures);
+	error = update(&call, &key, make, given, counts);
 	call_leave();
 	return error_return(error);
 }
@@ -74,19 +80,7 @@ make_set(const struct update *u, struct entry_content *content)
 {
 	const struct given *given = u->context;
 
-	/* Checked before it is cut to 32 bits. */
-	int error = write_check_size(u->call->m, u->key->bytes, given->bytes);
-
-	*content = (struct entry_content){ .key = u->key->data,
-		.key_bytes = u->key->bytes,
-		.value = given->data,
-		.value_bytes = (uint32_t)given->bytes,
-		.client_flags = given->client_flags,
-		.seq = u->seq };
-	if (error == 0)
-		error = write_expiry(
-		    u->call->m, given->ttl_ms, &content->expires_ms);
-	return error;
+	return write_content(u->call->m, u->key, &given->set, u->seq, content);
 }
 
 static int
@@ -138,10 +132,10 @@ make_appended(const struct update *u, const struct entry *old,
 	if (old == NULL)
 		return SHMCACHE_ENOENT;
 	make_bytes(given, content);
-	content->tail = given->data;
-	content->tail_bytes = (uint32_t)given->bytes;
+	content->tail = given->set.data;
+	content->tail_bytes = (uint32_t)given->set.bytes;
 	return write_check_size(u->call->m, content->key_bytes,
-	    content->value_bytes + (uint64_t)given->bytes);
+	    content->value_bytes + (uint64_t)given->set.bytes);
 }
 
 static int
@@ -155,25 +149,31 @@ make_prepended(const struct update *u, const struct entry *old,
 	make_bytes(given, content);
 	content->tail = content->value;
 	content->tail_bytes = content->value_bytes;
-	content->value = given->data;
-	content->value_bytes = (uint32_t)given->bytes;
+	content->value = given->set.data;
+	content->value_bytes = (uint32_t)given->set.bytes;
 	return write_check_size(u->call->m, content->key_bytes,
-	    content->tail_bytes + (uint64_t)given->bytes);
+	    content->tail_bytes + (uint64_t)given->set.bytes);
 }
+
+static const struct counts add_counts = { COUNT_add_hits, COUNT_add_misses,
+	COUNT_set_failures };
+static const struct counts replace_counts = { COUNT_replace_hits,
+	COUNT_replace_misses, COUNT_set_failures };
+static const struct counts cas_counts = { COUNT_cas_hits, COUNT_cas_misses,
+	COUNT_cas_changed };
 
 int
 shmcache_add(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, int64_t ttl_ms,
     uint32_t client_flags)
 {
-	static const struct counts counts = { COUNT_add_hits, COUNT_add_misses,
-		COUNT_set_failures };
-	struct given given = { .data = value,
-		.bytes = value_bytes,
-		.ttl_ms = ttl_ms,
-		.client_flags = client_flags };
+	struct given given = { .set = { .data = value,
+				   .bytes = value_bytes,
+				   .ttl_ms = ttl_ms,
+				   .client_flags = client_flags } };
 
-	return update_key(cache, key, key_bytes, make_added, &given, &counts);
+	return update_key(
+	    cache, key, key_bytes, make_added, &given, &add_counts);
 }
 
 int
@@ -181,15 +181,13 @@ shmcache_replace(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, int64_t ttl_ms,
     uint32_t client_flags)
 {
-	static const struct counts counts = { COUNT_replace_hits,
-		COUNT_replace_misses, COUNT_set_failures };
-	struct given given = { .data = value,
-		.bytes = value_bytes,
-		.ttl_ms = ttl_ms,
-		.client_flags = client_flags };
+	struct given given = { .set = { .data = value,
+				   .bytes = value_bytes,
+				   .ttl_ms = ttl_ms,
+				   .client_flags = client_flags } };
 
 	return update_key(
-	    cache, key, key_bytes, make_replaced, &given, &counts);
+	    cache, key, key_bytes, make_replaced, &given, &replace_counts);
 }
 
 int
@@ -197,15 +195,14 @@ shmcache_cas(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, int64_t ttl_ms,
     uint32_t client_flags, uint64_t version)
 {
-	static const struct counts counts = { COUNT_cas_hits, COUNT_cas_misses,
-		COUNT_cas_changed };
-	struct given given = { .data = value,
-		.bytes = value_bytes,
-		.ttl_ms = ttl_ms,
-		.client_flags = client_flags,
+	struct given given = { .set = { .data = value,
+				   .bytes = value_bytes,
+				   .ttl_ms = ttl_ms,
+				   .client_flags = client_flags },
 		.version = version };
 
-	return update_key(cache, key, key_bytes, make_swapped, &given, &counts);
+	return update_key(
+	    cache, key, key_bytes, make_swapped, &given, &cas_counts);
 }
 
 static const struct counts append_counts = { COUNT_append_hits,
@@ -215,7 +212,7 @@ int
 shmcache_append(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *data, size_t data_bytes)
 {
-	struct given given = { .data = data, .bytes = data_bytes };
+	struct given given = { .set = { .data = data, .bytes = data_bytes } };
 
 	return update_key(
 	    cache, key, key_bytes, make_appended, &given, &append_counts);
@@ -225,10 +222,87 @@ int
 shmcache_prepend(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *data, size_t data_bytes)
 {
-	struct given given = { .data = data, .bytes = data_bytes };
+	struct given given = { .set = { .data = data, .bytes = data_bytes } };
 
 	return update_key(
 	    cache, key, key_bytes, make_prepended, &given, &append_counts);
+}
+
+/* Takes the options of any version's struct, and checks what needs no cache. */
+static int
+read_set_options(
+    const struct shmcache_set_options *given, struct shmcache_set_options *o)
+{
+	*o = (struct shmcache_set_options){ .struct_bytes = sizeof(*o) };
+	if (given != NULL) {
+		if (given->struct_bytes < sizeof(given->struct_bytes) ||
+		    given->struct_bytes > sizeof(*o))
+			return shm_error_note(-EINVAL,
+			    "struct_bytes is not set: start from "
+			    "SHMCACHE_SET_OPTIONS_INIT");
+		memcpy(o, given, given->struct_bytes);
+	}
+	if (o->only_if > SHMCACHE_SET_IF_VERSION)
+		return shm_error_note(-EINVAL, "only_if is none of its values");
+	if (o->tag_count > SHMCACHE_TAGS_MAX)
+		return shm_error_note(-EINVAL,
+		    "an entry can have %u tags, not %zu", SHMCACHE_TAGS_MAX,
+		    o->tag_count);
+	if (o->tags == NULL && o->tag_count > 0)
+		return -EINVAL;
+	for (size_t i = 0; i < o->tag_count; i++)
+		if (!invalidate_is_tag(o->tags[i].data, o->tags[i].bytes))
+			return invalidate_refuse_tag();
+	return 0;
+}
+
+static int
+set_with(const struct call *call, const struct key *key,
+    const struct shmcache_set_options *o, struct given *given)
+{
+	uint32_t hashes[SHMCACHE_TAGS_MAX];
+	for (size_t i = 0; i < o->tag_count; i++)
+		hashes[i] = invalidate_tag_hash(
+		    call->m, o->tags[i].data, o->tags[i].bytes);
+	given->set.tags = hashes;
+	given->set.tag_count = (uint32_t)o->tag_count;
+	switch (o->only_if) {
+	case SHMCACHE_SET_IF_ABSENT:
+		return update(call, key, make_added, given, &add_counts);
+	case SHMCACHE_SET_IF_PRESENT:
+		return update(call, key, make_replaced, given, &replace_counts);
+	case SHMCACHE_SET_IF_VERSION:
+		return update(call, key, make_swapped, given, &cas_counts);
+	default:
+		return write_set(call, key, &given->set);
+	}
+}
+
+int
+shmcache_set_with(struct shmcache *cache, const void *key_data,
+    size_t key_bytes, const void *value, size_t value_bytes,
+    const struct shmcache_set_options *options)
+{
+	struct shmcache_set_options o;
+	struct call call;
+	struct key key;
+	struct given given;
+	int error = read_set_options(options, &o);
+
+	if (error == 0)
+		error = index_enter(
+		    cache, CALL_WRITES, key_data, key_bytes, &call, &key);
+	if (error != 0)
+		return error_return(error);
+	given = (struct given){ .set = { .data = value,
+				    .bytes = value_bytes,
+				    .ttl_ms = o.ttl_ms,
+				    .client_flags = o.client_flags,
+				    .snapshot = o.snapshot },
+		.version = o.version };
+	error = set_with(&call, &key, &o, &given);
+	call_leave();
+	return error_return(error);
 }
 
 /* An increment. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * api_write.c - set, delete, touch, flush; and what all calls that store share
+ * api_write.c - set, delete, touch; and what all calls that store share
  *
  * A touch changes the expiry word in place; where that is frozen (entry.h) it
  * writes the entry anew (update.h).
@@ -9,6 +9,7 @@
 #include "libshmcache/evict.h"
 #include "libshmcache/expire.h"
 #include "libshmcache/index.h"
+#include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
@@ -83,40 +84,62 @@ write_check_size(
 	    (unsigned long long)m->max_entry_bytes);
 }
 
-static int
-set(const struct call *call, const struct key *key, const void *value,
-    size_t value_bytes, int64_t ttl_ms, uint32_t client_flags)
+int
+write_content(const struct mapping *m, const struct key *key,
+    const struct write_given *given, uint64_t seq,
+    struct entry_content *content_out)
 {
-	struct entry_content content = { .key = key->data,
-		.value = value,
-		.key_bytes = key->bytes,
-		.value_bytes = (uint32_t)value_bytes,
-		.client_flags = client_flags,
-		.seq = shm_load64_acquire(&call->m->shared->seq) };
-	int error = value == NULL && value_bytes > 0
+	int error = given->data == NULL && given->bytes > 0
 			? -EINVAL
-			: write_check_size(call->m, key->bytes, value_bytes);
+			: write_check_size(m, key->bytes, given->bytes);
 
+	*content_out = (struct entry_content){ .key = key->data,
+		.value = given->data,
+		.key_bytes = key->bytes,
+		.value_bytes = (uint32_t)given->bytes,
+		.client_flags = given->client_flags,
+		.tag_count = given->tag_count,
+		.tags = given->tags,
+		.seq = seq };
 	if (error == 0)
-		error = write_expiry(call->m, ttl_ms, &content.expires_ms);
+		error =
+		    write_expiry(m, given->ttl_ms, &content_out->expires_ms);
+	if (error == 0 && given->snapshot != NULL) {
+		content_out->seq = given->snapshot->seq;
+		error = invalidate_check(
+		    m, given->snapshot, given->tags, given->tag_count);
+	}
+	return error;
+}
+
+static int
+set(const struct call *call, const struct key *key,
+    const struct write_given *given)
+{
+	struct entry_content content;
+	int error = write_content(
+	    call->m, key, given, invalidate_now(call->m), &content);
+
 	if (error == 0)
 		error = store(call, key, &content);
 	if (error != 0)
-		stats_count(call->peer, COUNT_set_failures);
+		stats_count(call->peer, error == SHMCACHE_ESTALE
+					    ? COUNT_stale_sets
+					    : COUNT_set_failures);
 	return error;
 }
 
 int
-write_set(const struct call *call, const struct key *key, const void *value,
-    size_t value_bytes, int64_t ttl_ms, uint32_t client_flags)
+write_set(const struct call *call, const struct key *key,
+    const struct write_given *given)
 {
 	uint64_t began_ns;
 	int error;
 
 	if (__builtin_expect(!latency_is_due(call), 1))
-		return set(call, key, value, value_bytes, ttl_ms, client_flags);
+		return set(call, key, given);
 	began_ns = latency_begin();
-	error = set(call, key, value, value_bytes, ttl_ms, client_flags);
+	error = set(call, key, given);
 	latency_end(call, SHMCACHE_LATENCY_SET, began_ns, NULL);
 	return error;
 }
@@ -126,6 +149,10 @@ shmcache_set(struct shmcache *cache, const void *key_data, size_t key_bytes,
     const void *value, size_t value_bytes, int64_t ttl_ms,
     uint32_t client_flags)
 {
+	const struct write_given given = { .data = value,
+		.bytes = value_bytes,
+		.ttl_ms = ttl_ms,
+		.client_flags = client_flags };
 	struct call call;
 	struct key key;
 	int error =
@@ -133,8 +160,7 @@ shmcache_set(struct shmcache *cache, const void *key_data, size_t key_bytes,
 
 	if (error != 0)
 		return error_return(error);
-	error =
-	    write_set(&call, &key, value, value_bytes, ttl_ms, client_flags);
+	error = write_set(&call, &key, &given);
 	call_leave();
 	return error_return(error);
 }
@@ -354,26 +380,4 @@ shmcache_expire_at(struct shmcache *cache, const void *key_data,
 	return unix_ms <= now_ms ? shmcache_delete(cache, key_data, key_bytes)
 				 : shmcache_touch(cache, key_data, key_bytes,
 				       unix_ms - now_ms);
-}
-
-int
-shmcache_flush(struct shmcache *cache)
-{
-	struct call call;
-	uint64_t seq;
-	int error = call_enter(cache, CALL_WRITES, &call);
-
-	if (error != 0)
-		return error_return(error);
-	seq = shm_faa64(&call.m->shared->seq, 1) + 1;
-	for (;;) {
-		uint64_t flush = shm_load64(&call.m->shared->flush);
-
-		if (flush >= seq ||
-		    shm_cas64(&call.m->shared->flush, flush, seq))
-			break;
-	}
-	stats_count(call.peer, COUNT_flushes);
-	call_leave();
-	return 0;
 }

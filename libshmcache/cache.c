@@ -5,6 +5,7 @@
 #endif
 #include "libshmcache/cache.h"
 
+#include "libshmcache/entry.h"
 #include "libshmcache/error.h"
 #include "shm/atomic.h"
 #include "shm/clock.h"
@@ -653,6 +654,7 @@ check_options(const struct shmcache_options *o)
 	const struct limit limits[] = {
 		{ "capacity_bytes", o->capacity_bytes, SHM_SEGMENT_MAX },
 		{ "expected_items", o->expected_items, 1ull << 34 },
+		{ "expected_tags", o->expected_tags, 1ull << 31 },
 		{ "max_entry_bytes", o->max_entry_bytes, SHM_EXTENT_MAX / 8 },
 		{ "extent_bytes", o->extent_bytes, SHM_EXTENT_MAX },
 		{ "peer_slots", o->peer_slots, SHM_PEERS_MAX },
@@ -691,7 +693,7 @@ check_options(const struct shmcache_options *o)
 		    "extent_bytes must be a power of two from %u on",
 		    SHM_EXTENT_MIN);
 	if (o->extent_bytes != 0 &&
-	    o->max_entry_bytes > o->extent_bytes / 4 - 40)
+	    o->max_entry_bytes > o->extent_bytes / 4 - ENTRY_OVERHEAD)
 		return shm_error_note(-EINVAL,
 		    "max_entry_bytes does not fit a quarter of extent_bytes");
 	if (o->read_only != 0 && o->open_mode == SHMCACHE_CREATE_EXCLUSIVE)

@@ -30,9 +30,9 @@ option_offset(uint8_t flags, uint8_t bit)
 uint32_t
 entry_bytes(const struct entry_content *content)
 {
-	return entry_round(
-	    entry_value_offset(content_flags(content), content->key_bytes) +
-	    entry_value_bytes(content));
+	return entry_round(entry_value_offset(content_flags(content),
+			       content->tag_count, content->key_bytes) +
+			   entry_value_bytes(content));
 }
 
 /* A new counter's first version: its birth address, scrambled (splitmix64,
@@ -75,9 +75,9 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 		.flags = flags,
 		.ref = content->ref,
 		.value_bytes = (uint32_t)entry_value_bytes(content),
-		.key_bytes = (uint16_t)content->key_bytes };
+		.key_bytes = (uint16_t)content->key_bytes,
+		.tag_count = (uint8_t)content->tag_count };
 	uint64_t client_flags = content->client_flags;
-	uint8_t *body = at + sizeof(header) + entry_options_bytes(flags);
 
 	shm_write_bytes(at, &header, sizeof(header));
 	if ((flags & ENTRY_CLIENT_FLAGS) != 0)
@@ -86,15 +86,32 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 	if ((flags & ENTRY_BIRTH) != 0)
 		shm_write_bytes(at + option_offset(flags, ENTRY_BIRTH),
 		    &content->birth, ENTRY_OPTION_BYTES);
-	shm_write_bytes(body, content->key, content->key_bytes);
+	shm_write_bytes(at + entry_tags_offset(flags), content->tags,
+	    content->tag_count * ENTRY_TAG_BYTES);
+	shm_write_bytes(at + entry_key_offset(flags, content->tag_count),
+	    content->key, content->key_bytes);
 	write_value(m, place, content,
-	    at + entry_value_offset(flags, content->key_bytes));
+	    at + entry_value_offset(
+		     flags, content->tag_count, content->key_bytes));
 	shm_arena_account(
 	    m->segment, place->extent, place->generation, place->bytes);
 	shm_arena_start(m->segment, place);
 	if (content->expires_ms != 0)
 		shm_arena_lower_hint(m->segment, place->extent,
 		    place->generation, content->expires_ms);
+}
+
+bool
+entry_tag_invalidated(const struct mapping *m, const struct entry *entry)
+{
+	const uint32_t *tags = entry_tags(entry);
+
+	for (unsigned i = 0; i < entry->tag_count; i++)
+		if (shm_load64_acquire(
+			&m->tags[shm_load32(&tags[i]) & m->tag_mask]) >
+		    entry->seq)
+			return true;
+	return false;
 }
 
 uint64_t
@@ -163,6 +180,8 @@ entry_content(const struct mapping *m, const struct entry *entry,
 		.key_bytes = entry->key_bytes,
 		.value_bytes = entry->value_bytes,
 		.client_flags = entry_client_flags(entry),
+		.tag_count = entry->tag_count,
+		.tags = entry_tags(entry),
 		.birth = counter ? 0 : entry_version(m, entry),
 		.seq = entry->seq,
 		.ref = shm_load8(&entry->shared->ref),

@@ -2,7 +2,8 @@
 /*
  * entry.h - one key and its value, as it lies in an extent
  *
- *   header 24 | options, 8 bytes each | key | value | padding to 16
+ *   header 24 | options, 8 bytes each | tags, 4 bytes each | key | value
+ *   | padding to 16
  *
  * An entry is written by one peer before it is linked, and does not change
  * after that, but for three things:
@@ -25,7 +26,7 @@
  * multiple of 16; it reads as decimal text.
  *
  * Options follow the header in the order of their flag bits.  Those that are
- * not used yet (tags, cost of the load, time until which it may be served
+ * not used yet (cost of the load, time until which it may be served
  * stale) get further bits.
  *
  * An entry's version is its birth address {generation, extent, offset}: unique,
@@ -56,10 +57,12 @@ struct entry_shared {
 	uint8_t ref;
 	uint32_t value_bytes;
 	uint16_t key_bytes;
-	uint16_t reserved;
+	uint8_t tag_count;
+	uint8_t reserved;
 };
 
 static_assert(offsetof(struct entry_shared, ref) == 15, "layout");
+static_assert(offsetof(struct entry_shared, tag_count) == 22, "layout");
 static_assert(sizeof(struct entry_shared) == 24, "layout");
 
 /* It is read by words. */
@@ -76,6 +79,8 @@ static_assert(offsetof(struct entry_shared, key_bytes) == 16 + 4, "word 2");
 #define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER)
 #define ENTRY_OPTION_BYTES 8u
 
+#define ENTRY_TAGS_MAX        SHMCACHE_TAGS_MAX
+#define ENTRY_TAG_BYTES       4u
 #define ENTRY_FROZEN          1ull
 #define ENTRY_REF_MAX         3u
 #define ENTRY_NUMBER_BYTES    20u /* of the longest number as text */
@@ -90,6 +95,11 @@ struct cell_shared {
 static_assert(offsetof(struct cell_shared, version) == 8, "layout");
 static_assert(sizeof(struct cell_shared) == 16, "layout");
 
+/* The most that an entry has besides key and value: header, options, tags. */
+#define ENTRY_OVERHEAD                                                         \
+	((uint32_t)sizeof(struct entry_shared) + 2 * 8u +                      \
+	    ENTRY_TAGS_MAX * ENTRY_TAG_BYTES)
+
 /* What an entry is written from. */
 struct entry_content {
 	const void *key;
@@ -99,7 +109,9 @@ struct entry_content {
 	uint32_t value_bytes;
 	uint32_t tail_bytes;
 	uint32_t client_flags;
-	uint64_t birth; /* 0: it is new */
+	uint32_t tag_count;
+	const void *tags; /* hashes of 4 bytes */
+	uint64_t birth;   /* 0: it is new */
 	uint64_t seq;
 	uint64_t expires_ms; /* 0: never */
 	uint8_t ref;
@@ -119,6 +131,7 @@ struct entry {
 	uint64_t offset; /* from the segment's start */
 	uint64_t seq;
 	uint8_t flags;
+	uint8_t tag_count;
 };
 
 /* The bytes of its value, or of a counter's cell. */
@@ -151,12 +164,24 @@ entry_options_bytes(uint8_t flags)
 					((flags & ENTRY_BIRTH) != 0));
 }
 
+static inline uint32_t
+entry_tags_offset(uint8_t flags)
+{
+	return (uint32_t)sizeof(struct entry_shared) +
+	       entry_options_bytes(flags);
+}
+
+static inline uint32_t
+entry_key_offset(uint8_t flags, uint32_t tag_count)
+{
+	return entry_tags_offset(flags) + tag_count * ENTRY_TAG_BYTES;
+}
+
 /* Where the value begins: behind the key; a counter's cell at a unit. */
 static inline uint32_t
-entry_value_offset(uint8_t flags, uint32_t key_bytes)
+entry_value_offset(uint8_t flags, uint32_t tag_count, uint32_t key_bytes)
 {
-	uint32_t at = (uint32_t)sizeof(struct entry_shared) +
-		      entry_options_bytes(flags) + key_bytes;
+	uint32_t at = entry_key_offset(flags, tag_count) + key_bytes;
 
 	return __builtin_expect((flags & ENTRY_COUNTER) != 0, 0)
 		   ? entry_round(at)
@@ -200,12 +225,16 @@ entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
 	entry_out->flags = (uint8_t)(head >> 48);
 	entry_out->value_bytes = (uint32_t)lengths;
 	entry_out->key_bytes = (uint16_t)(lengths >> 32);
-	value_at = entry_value_offset(entry_out->flags, entry_out->key_bytes);
-	entry_out->key = (const uint8_t *)at + sizeof(*shared) +
-			 entry_options_bytes(entry_out->flags);
+	entry_out->tag_count = (uint8_t)(lengths >> 48);
+	value_at = entry_value_offset(
+	    entry_out->flags, entry_out->tag_count, entry_out->key_bytes);
+	entry_out->key =
+	    (const uint8_t *)at +
+	    entry_key_offset(entry_out->flags, entry_out->tag_count);
 	entry_out->value = (const uint8_t *)at + value_at;
 	payload = (uint64_t)entry_out->key_bytes + entry_out->value_bytes;
 	if (entry_out->key_bytes == 0 ||
+	    entry_out->tag_count > ENTRY_TAGS_MAX ||
 	    value_at + (uint64_t)entry_out->value_bytes > room ||
 	    payload > m->max_entry_bytes ||
 	    (__builtin_expect(entry_is_counter(entry_out), 0) &&
@@ -296,11 +325,26 @@ entry_freeze(const struct entry *entry)
 	}
 }
 
-/* Was it invalidated as a whole, by a flush after its load began? */
-static inline bool
-entry_flushed(const struct mapping *m, const struct entry *entry)
+/* Its tags: hashes of 4 bytes, at a multiple of 4. */
+static inline const uint32_t *
+entry_tags(const struct entry *entry)
 {
-	return shm_load64_acquire(&m->shared->flush) > entry->seq;
+	const void *at =
+	    (const uint8_t *)entry->shared + entry_tags_offset(entry->flags);
+
+	return at;
+}
+
+/* Was one of its tags invalidated after its load began? */
+bool entry_tag_invalidated(const struct mapping *m, const struct entry *entry);
+
+/* Was it invalidated, by a flush or a tag, after its load began? */
+static inline bool
+entry_invalidated(const struct mapping *m, const struct entry *entry)
+{
+	return shm_load64_acquire(&m->shared->flush) > entry->seq ||
+	       (__builtin_expect(entry->tag_count != 0, 0) &&
+		   entry_tag_invalidated(m, entry));
 }
 
 static inline bool
@@ -315,7 +359,7 @@ entry_expired(const struct mapping *m, const struct entry *entry)
 static inline bool
 entry_valid(const struct mapping *m, const struct entry *entry)
 {
-	return !entry_flushed(m, entry) && !entry_expired(m, entry);
+	return !entry_invalidated(m, entry) && !entry_expired(m, entry);
 }
 
 /* Milliseconds left, or SHMCACHE_TTL_NONE. */

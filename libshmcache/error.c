@@ -52,8 +52,8 @@ static const struct {
 	{ SHMCACHE_EPINS, "this thread holds as many items as it may" },
 	{ SHMCACHE_EDEADLK, "called from within another call" },
 	{ SHMCACHE_ESTALE,
-	    "the item belongs to another process or handle, or the cursor to "
-	    "another cache" },
+	    "of another process, handle or cache; or invalidated since its "
+	    "snapshot" },
 	{ SHMCACHE_EREMOVED, "the cache was removed" },
 	{ SHMCACHE_ECORRUPT, "the cache is damaged; remove it" },
 	{ SHMCACHE_EPRESENT, "the key is there already" },

@@ -99,22 +99,24 @@ sweep_extent(const struct call *call, struct shm_extent *extent,
 
 /* Has anything in it that may have expired? */
 static bool
-is_due(const struct call *call, const struct shm_extent *extent, bool flushed)
+is_due(
+    const struct call *call, const struct shm_extent *extent, bool invalidated)
 {
-	return flushed || shm_arena_hint(call->m->segment, extent->number,
-			      extent->generation) <= mapping_now_ms(call->m);
+	return invalidated ||
+	       shm_arena_hint(call->m->segment, extent->number,
+		   extent->generation) <= mapping_now_ms(call->m);
 }
 
 /* One extent: what can be done for it now. */
 static void
-look_after(const struct call *call, uint32_t number, bool flushed,
+look_after(const struct call *call, uint32_t number, bool invalidated,
     struct shmcache_sweep_result *result)
 {
 	struct shm_segment *segment = call->m->segment;
 	struct shm_extent e = shm_arena_state(segment, number);
 
 	if ((e.state == SHM_ACTIVE || e.state == SHM_SEALED) &&
-	    is_due(call, &e, flushed))
+	    is_due(call, &e, invalidated))
 		sweep_extent(call, &e, result);
 	if (e.state == SHM_ACTIVE && !shm_arena_is_hinted(segment, &e))
 		(void)shm_arena_seal(segment, &e);
@@ -152,14 +154,14 @@ void
 expire_sweep(const struct call *call, struct shmcache_sweep_result *result_out)
 {
 	struct mapping *m = call->m;
-	uint64_t flush = shm_load64_acquire(&m->shared->flush);
-	bool flushed = flush != shm_load64(&m->swept_flush);
+	uint64_t seq = shm_load64_acquire(&m->shared->seq);
+	bool invalidated = seq != shm_load64(&m->swept_seq);
 
 	memset(result_out, 0, sizeof(*result_out));
 	result_out->freed_peers = shm_peer_sweep(m->segment);
 	for (uint32_t i = 0; i < m->segment->geometry.request.extent_count; i++)
-		look_after(call, i, flushed, result_out);
-	shm_store64(&m->swept_flush, flush);
+		look_after(call, i, invalidated, result_out);
+	shm_store64(&m->swept_seq, seq);
 	result_out->evicted_extents = evict_fill_reserve(call);
 	result_out->next_expiry_ms = next_expiry_ms(m);
 	shm_store64(&m->shared->swept_ms, mapping_now_ms(m));

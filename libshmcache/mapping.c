@@ -22,6 +22,9 @@
 #define DEFAULT_PROCESSES 256u
 #define BYTES_PER_ITEM    256u /* items expected, if not said */
 #define DEFAULT_SAMPLE    1024u
+#define ITEMS_PER_TAG     16u
+#define TAG_WORDS_MIN     512u         /* a page */
+#define TAG_WORDS_MAX     (1ull << 32) /* an entry keeps 32 bits of hash */
 
 /* Extents chosen by themselves: small enough that one is soon emptied, large
    enough that the work per extent is small against that per entry. */
@@ -30,7 +33,6 @@
 #define EXTENTS_WANTED    256u
 #define EXTENTS_PER_ENTRY 4u /* the largest entry is 1/4 of an extent */
 #define PEERS_PER_EXTENT  32u
-#define ENTRY_OVERHEAD    40u /* header and the options there can be */
 
 #define BUCKET_BYTES (INDEX_BUCKET_SLOTS * sizeof(uint64_t))
 
@@ -64,14 +66,33 @@ choose_extent_bytes(const struct shmcache_options *o)
 	return bytes;
 }
 
+static uint64_t
+choose_items(const struct shmcache_options *o)
+{
+	return o->expected_items != 0 ? o->expected_items
+				      : o->capacity_bytes / BYTES_PER_ITEM;
+}
+
+/* At least two words for each tag, so that an invalidation hits half as many
+   entries again as it is meant for, at the most. */
+static uint64_t
+choose_tag_words(const struct shmcache_options *o)
+{
+	uint64_t tags = o->expected_tags != 0 ? o->expected_tags
+					      : choose_items(o) / ITEMS_PER_TAG;
+	uint64_t words = power_of_two(2 * tags);
+
+	return words < TAG_WORDS_MIN   ? TAG_WORDS_MIN
+	       : words > TAG_WORDS_MAX ? TAG_WORDS_MAX
+				       : words;
+}
+
 /* Slots at 80 % load, or as many as there may be entries; whole groups, or one
    group that is a power of two. */
 static uint64_t
 choose_buckets(const struct shmcache_options *o)
 {
-	uint64_t items = o->expected_items != 0
-			     ? o->expected_items
-			     : o->capacity_bytes / BYTES_PER_ITEM;
+	uint64_t items = choose_items(o);
 	uint64_t slots = o->max_items != 0 ? o->max_items - 1 : items * 5 / 4;
 	uint64_t buckets = slots / INDEX_BUCKET_SLOTS + 1;
 
@@ -98,6 +119,7 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 	memset(r, 0, sizeof(*r));
 	r->region_bytes[REGION_CACHE] = sizeof(struct cache_shared);
 	r->region_bytes[REGION_INDEX] = choose_buckets(o) * BUCKET_BYTES;
+	r->region_bytes[REGION_TAGS] = choose_tag_words(o) * sizeof(uint64_t);
 	r->process_count =
 	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
 	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
@@ -245,6 +267,7 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 	c->sample_mask = sample_mask(o);
 	c->asked_capacity_bytes = o->capacity_bytes;
 	c->asked_items = o->expected_items;
+	c->asked_tags = o->expected_tags;
 	c->created_ms = shm_clock_ms() + (uint64_t)clock_offset_ms();
 	if (o->max_items != 0)
 		block_slots(base, g, o->max_items);
@@ -287,6 +310,7 @@ mapping_compare(const struct mapping *m, const struct shmcache_options *o)
 		{ "capacity_bytes", o->capacity_bytes,
 		    m->shared->asked_capacity_bytes },
 		{ "expected_items", o->expected_items, m->shared->asked_items },
+		{ "expected_tags", o->expected_tags, m->shared->asked_tags },
 		{ "max_items", o->max_items, m->max_items },
 		{ "max_entry_bytes", o->max_entry_bytes, m->max_entry_bytes },
 		{ "extent_bytes", o->extent_bytes, is->extent_bytes },
@@ -311,8 +335,9 @@ uint64_t
 mapping_signature(void)
 {
 	const uint64_t facts[] = { sizeof(struct cache_shared),
-		sizeof(struct entry_shared), ENTRY_FLAGS, INDEX_BUCKET_SLOTS,
-		INDEX_GROUP_BUCKETS, COUNTERS, sizeof(struct latency_shared) };
+		sizeof(struct entry_shared), ENTRY_FLAGS, ENTRY_TAG_BYTES,
+		INDEX_BUCKET_SLOTS, INDEX_GROUP_BUCKETS, COUNTERS,
+		sizeof(struct latency_shared) };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
@@ -334,8 +359,12 @@ read_cache(struct mapping *m)
 {
 	const struct shm_geometry *g = &m->segment->geometry;
 	struct cache_shared *c = cache_page(m->segment->base, g);
+	uint64_t tag_words =
+	    g->request.region_bytes[REGION_TAGS] / sizeof(uint64_t);
 
 	if (g->request.region_bytes[REGION_CACHE] != sizeof(*c) ||
+	    g->request.region_bytes[REGION_TAGS] % sizeof(uint64_t) != 0 ||
+	    tag_words == 0 || (tag_words & (tag_words - 1)) != 0 ||
 	    g->request.counter_count != COUNTERS)
 		return SHMCACHE_ECORRUPT;
 	m->attachment_id = m->segment->id;
@@ -350,6 +379,8 @@ read_cache(struct mapping *m)
 	    (m->bucket_count < INDEX_GROUP_BUCKETS ? m->bucket_count
 						   : INDEX_GROUP_BUCKETS) -
 	    1;
+	m->tags = shm_at(m->segment, g->region[REGION_TAGS]);
+	m->tag_mask = tag_words - 1;
 	m->extent_bytes = g->request.extent_bytes;
 	m->extent_shift = (unsigned)__builtin_ctzll(m->extent_bytes);
 	m->reserve = choose_reserve(g->request.extent_count);

@@ -6,7 +6,7 @@
  * is written before the segment has a name and never again.  `seq` only grows,
  * by fetch-and-add; `flush` only grows, by CAS (a removal stores its maximum);
  * it is the seq of the last flush and lies in a line of its own, which every get
- * reads.
+ * reads.  The words of the tag table are the same for tags (invalidate.h).
  *
  * struct mapping is private: the attachment and what was read from that page.
  * A handle's mapping is reached through liburcu: it is replaced as a whole and
@@ -29,8 +29,8 @@
 enum region {
 	REGION_CACHE = 0, /* struct cache_shared */
 	REGION_INDEX,
-	REGION_GHOSTS, /* the ghost, tag and lease tables: none yet */
-	REGION_TAGS,
+	REGION_GHOSTS, /* the ghost and lease tables: none yet */
+	REGION_TAGS,   /* words, a power of two of them */
 	REGION_LEASES,
 	REGION_LATENCY /* struct latency_shared of each peer, or nothing */
 };
@@ -48,12 +48,13 @@ struct cache_shared {
 	uint64_t created_ms;  /* of the host's monotonic clock */
 	uint64_t asked_capacity_bytes;
 	uint64_t asked_items; /* 0: not said */
-	uint64_t seq;
+	uint64_t seq;         /* invalidations so far */
 	uint8_t pad1[56];
 	uint64_t flush;
 	uint8_t pad2[56];
-	uint64_t swept_ms; /* when a sweep ended; 0 never; plain stores */
-	uint8_t reserved[4096 - 392];
+	uint64_t swept_ms;   /* when a sweep ended; 0 never; plain stores */
+	uint64_t asked_tags; /* constant; 0: not said */
+	uint8_t reserved[4096 - 400];
 };
 
 static_assert(offsetof(struct cache_shared, secret) == 24, "layout");
@@ -70,6 +71,8 @@ struct mapping {
 	uint64_t attachment_id; /* the segment's id */
 	uint8_t *base;          /* the segment's */
 	uint64_t *slots;
+	uint64_t *tags;
+	uint64_t tag_mask; /* one less than their number */
 	uint64_t bucket_count;
 	uint64_t group_mask; /* a key's two buckets differ in these bits */
 	uint64_t arena;      /* offset of the first extent */
@@ -86,7 +89,7 @@ struct mapping {
 	int64_t default_ttl_ms;
 	int64_t clock_offset_ms;  /* of this time namespace */
 	uint64_t denied_until_ms; /* no peer slot was free: don't ask */
-	uint64_t swept_flush;     /* the flush that this process last swept */
+	uint64_t swept_seq;       /* seq when this process last swept */
 	/* Of the handle (cache.c), once the cache was removed: */
 	struct mapping *next_left;
 	bool drained; /* no call can be in it any more */

@@ -62,7 +62,9 @@ enum shmcache_error {
 	SHMCACHE_EPINS = -5009,      /* this thread holds four items already */
 	SHMCACHE_EDEADLK = -5010,    /* called from within another call */
 	SHMCACHE_ESTALE = -5011, /* the item is another process's or handle's,
-				      the cursor another cache's */
+				      the cursor or snapshot another cache's;
+				      or what is to be stored was
+				      invalidated since its snapshot */
 	SHMCACHE_EREMOVED =
 	    -5012, /* the cache was removed, and not made anew */
 	SHMCACHE_ECORRUPT = -5013,   /* the segment is damaged */
@@ -135,7 +137,9 @@ struct shmcache_options {
 	const uint32_t *owners; /* users whose caches may be attached to,
 				   besides root's and one's own; copied */
 	uint32_t owner_count;
-	uint32_t reserved; /* 0 */
+	uint32_t reserved;      /* 0 */
+	uint64_t expected_tags; /* different tags: expected_items / 16;
+				   creation */
 };
 
 /* latency_sample: no call is timed. */
@@ -459,11 +463,100 @@ int shmcache_delete_glob(struct shmcache *cache, const void *glob,
 int shmcache_glob_check(const void *glob, size_t glob_bytes);
 
 /*
- * Invalidate everything that is in the cache now, and every value whose set
- * has begun but not ended.  Takes the same short time however much there is.
- * Errors: EPEERS, EDEADLK, EREMOVED.
+ * Invalidation.  A flush invalidates everything, shmcache_invalidate_tag() every
+ * entry that was stored with that tag; both take the same short time however
+ * many these are.  What others may get:
+ *
+ * - When the call has returned, no call that begins then, in any process,
+ *   returns an entry that was stored before, and nothing brings one back.
+ * - The same holds for a value that is stored afterwards, if it was loaded
+ *   before: of one whose set has begun always; of one whose set begins later if
+ *   it is stored with a snapshot that was taken before the load.
+ * - While the call runs, others may get what was stored before or miss.  Nobody
+ *   waits.
+ *
+ * So change the source of the data first, then invalidate.  And who stores what
+ * has been loaded takes a snapshot first, then loads, then stores with it:
+ *
+ *	shmcache_snapshot(cache, &snapshot);
+ *	value = load(key);
+ *	options.snapshot = &snapshot;
+ *	shmcache_set_with(cache, key, key_bytes, value, value_bytes, &options);
+ *
+ * which is SHMCACHE_ESTALE if the value was invalidated on the way.  An entry's
+ * tags stay with it through touch, append, prepend and increments; whatever
+ * else stores replaces them, as it does client flags.
+ *
+ * Entries may be invalidated that do not have the tag, if both tags fall on one
+ * word of the cache's tag table (see the option expected_tags): they are misses.
  */
+
+/* Errors: EPEERS, EDEADLK, EREMOVED, EREADONLY. */
 int shmcache_flush(struct shmcache *cache);
+
+#define SHMCACHE_TAGS_MAX      8u /* of one entry */
+#define SHMCACHE_TAG_BYTES_MAX 65535u
+
+/* A tag is 1 to 65,535 bytes.  Errors: also -EINVAL. */
+int shmcache_invalidate_tag(
+    struct shmcache *cache, const void *tag, size_t tag_bytes);
+
+/* A moment, as the cache counts them.  The fields are the library's; it may be
+   copied, and used by other processes. */
+struct shmcache_snapshot {
+	uint64_t segment_id;
+	uint64_t seq;
+};
+
+/* Errors: EDEADLK, EREMOVED, -EINVAL. */
+int shmcache_snapshot(
+    struct shmcache *cache, struct shmcache_snapshot *snapshot_out);
+
+struct shmcache_tag {
+	const void *data;
+	size_t bytes;
+};
+
+/* A tag that is a string. */
+#define SHMCACHE_TAG(text)                                                     \
+	{                                                                      \
+		(text), __builtin_strlen(text)                                 \
+	}
+
+enum shmcache_set_condition {
+	SHMCACHE_SET_ALWAYS = 0,
+	SHMCACHE_SET_IF_ABSENT,  /* as shmcache_add() */
+	SHMCACHE_SET_IF_PRESENT, /* as shmcache_replace() */
+	SHMCACHE_SET_IF_VERSION  /* as shmcache_cas() */
+};
+
+/* Start from SHMCACHE_SET_OPTIONS_INIT; 0 in any field is the default. */
+struct shmcache_set_options {
+	size_t struct_bytes; /* sizeof(struct shmcache_set_options) */
+	int64_t ttl_ms;
+	uint32_t client_flags;
+	uint32_t only_if; /* enum shmcache_set_condition */
+	uint64_t version; /* for SHMCACHE_SET_IF_VERSION */
+	const struct shmcache_tag *tags;
+	size_t tag_count;
+	const struct shmcache_snapshot *snapshot; /* NULL: none */
+};
+
+#define SHMCACHE_SET_OPTIONS_INIT                                              \
+	{                                                                      \
+		.struct_bytes = sizeof(struct shmcache_set_options)            \
+	}
+
+/*
+ * Store a value with options; `options` may be NULL.
+ * Errors: as shmcache_set() and the calls named above; ESTALE (invalidated since
+ * the snapshot, or the snapshot is of a cache that is gone: load again);
+ * -EINVAL (more than 8 tags, a tag that is none, a snapshot that this cache did
+ * not give out).
+ */
+int shmcache_set_with(struct shmcache *cache, const void *key, size_t key_bytes,
+    const void *value, size_t value_bytes,
+    const struct shmcache_set_options *options);
 
 #define COUNTER(name, text) uint64_t name;
 #define GAUGE(name, text)   uint64_t name;

@@ -43,6 +43,7 @@ stats_is_operation(unsigned counter)
 	       counter == COUNT_sets || counter == COUNT_deletes ||
 	       counter == COUNT_delete_misses || counter == COUNT_touches ||
 	       counter == COUNT_touch_misses || counter == COUNT_flushes ||
+	       counter == COUNT_invalidations ||
 	       (counter >= COUNT_add_hits && counter <= COUNT_incr_misses);
 }
 

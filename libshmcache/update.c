@@ -4,6 +4,7 @@
 
 #include "libshmcache/evict.h"
 #include "libshmcache/expire.h"
+#include "libshmcache/invalidate.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/write.h"
 #include "shm/pin.h"
@@ -112,7 +113,7 @@ update_entry(const struct call *call, const struct key *key, update_make *make,
 {
 	const struct update update = { .call = call,
 		.key = key,
-		.seq = shm_load64_acquire(&call->m->shared->seq),
+		.seq = invalidate_now(call->m),
 		.make = make,
 		.context = context };
 	uint32_t bytes = 0;

@@ -5,6 +5,26 @@
 
 #include "libshmcache/index.h"
 
+/* What a call is given to store under a key. */
+struct write_given {
+	const void *data;
+	size_t bytes;
+	int64_t ttl_ms;
+	uint32_t client_flags;
+	uint32_t tag_count;
+	const uint32_t *tags;                     /* hashes */
+	const struct shmcache_snapshot *snapshot; /* NULL: none, it's new */
+};
+
+/*
+ * The content of an entry with what is given, checked.  `seq` is that of the
+ * call's start.  Errors: -EINVAL, SHMCACHE_ETOOBIG; ESTALE (the snapshot is older
+ * than the invalidation of what the entry would belong to).
+ */
+int write_content(const struct mapping *m, const struct key *key,
+    const struct write_given *given, uint64_t seq,
+    struct entry_content *content_out);
+
 /* When an entry with this time to live expires; -EINVAL. */
 int write_expiry(
     const struct mapping *m, int64_t ttl_ms, uint64_t *expires_ms_out);
@@ -17,8 +37,8 @@ int write_check_size(
 void write_finish(const struct call *call, const struct shm_place *place);
 
 /* The set of one key, within a call. */
-int write_set(const struct call *call, const struct key *key, const void *value,
-    size_t value_bytes, int64_t ttl_ms, uint32_t client_flags);
+int write_set(const struct call *call, const struct key *key,
+    const struct write_given *given);
 
 /* The delete of one key, within a call. */
 int write_delete(const struct call *call, const struct key *key);

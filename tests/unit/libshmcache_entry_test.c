@@ -412,7 +412,7 @@ flush_counts_from_its_seq_on(void **state)
 	f->m->shared->flush = 10;
 	assert_true(entry_valid(f->m, &e));
 	f->m->shared->flush = 11;
-	assert_true(entry_flushed(f->m, &e));
+	assert_true(entry_invalidated(f->m, &e));
 	assert_false(entry_valid(f->m, &e));
 	f->m->shared->flush = CACHE_SEQ_MAX;
 	assert_false(entry_valid(f->m, &e));

@@ -382,9 +382,9 @@ plain_segment_is_no_cache(void **state)
 	shm_segment_detach(s);
 }
 
-/* Whether a segment with pages and indexes of this size can be attached to. */
+/* Whether a segment with such regions can be attached to. */
 static int
-attach_to_regions(uint64_t page_bytes, uint64_t index_bytes)
+attach_to_regions(uint64_t page_bytes, uint64_t index_bytes, uint64_t tag_bytes)
 {
 	struct shm_request r = test_request();
 	const char *path = test_path(test_name());
@@ -393,6 +393,7 @@ attach_to_regions(uint64_t page_bytes, uint64_t index_bytes)
 
 	r.region_bytes[REGION_CACHE] = page_bytes;
 	r.region_bytes[REGION_INDEX] = index_bytes;
+	r.region_bytes[REGION_TAGS] = tag_bytes;
 	r.counter_count = COUNTERS;
 	assert_int_equal(
 	    shm_segment_create(path, &r, mapping_signature(), 0600, NULL, NULL),
@@ -416,11 +417,15 @@ regions_of_other_sizes_are_corrupt(void **state)
 	(void)state;
 	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++)
 		assert_int_equal(
-		    attach_to_regions(page, bad[i]), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(64, 128), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page * 2, 128), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128), 0);
-	assert_int_equal(attach_to_regions(page, 192 * 64), 0);
+		    attach_to_regions(page, bad[i], 8), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(64, 128, 8), SHMCACHE_ECORRUPT);
+	assert_int_equal(
+	    attach_to_regions(page * 2, 128, 8), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 0), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 24), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 12), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 8), 0);
+	assert_int_equal(attach_to_regions(page, 192 * 64, 4096), 0);
 }
 
 static const struct CMUnitTest tests[] = {
