@@ -26,10 +26,11 @@
  *
  * Between 1 and 2 gets may still return the old: the call has not returned.  A
  * load that begins there has n >= s and is valid, which is right, as it sees the
- * changed source.  The order matters: with 2 before 1, or with s read and not
- * taken by fetch_add, an entry with n == s may be one that was loaded before; two
- * at once need max, else the later one's word is lowered.  (tests/models/
- * invalidate.pml, with these as mutants.)
+ * changed source.  With 2 before 1, a kill in between would leave a word above
+ * seq, and what is loaded from then on would be dead until the next invalidation;
+ * with s read and not taken by fetch_add, two at once could lower seq; without
+ * max, they could lower the word.  (tests/models/invalidate.pml, with these as
+ * mutants.)
  *
  * Who loads outside the library takes n by a snapshot before (3); without one, a
  * set takes n when it begins, so that an invalidation is sure to reach sets that

@@ -93,6 +93,46 @@ act_set(struct victim *victim)
 	    new->value_bytes, SHMCACHE_TTL_NONE, new->client_flags);
 }
 
+/* Eight tags, of which the last is the one that is invalidated. */
+static int
+set_tagged(struct shmcache *cache, const struct written_record *record)
+{
+	static const struct shmcache_tag tags[SHMCACHE_TAGS_MAX] = { { "a", 1 },
+		{ "b", 1 }, { "c", 1 }, { "d", 1 }, { "e", 1 }, { "f", 1 },
+		{ "g", 1 }, { "the last", 8 } };
+	struct shmcache_set_options options = SHMCACHE_SET_OPTIONS_INIT;
+	struct shmcache_snapshot snapshot;
+	int result = shmcache_snapshot(cache, &snapshot);
+
+	if (result != 0)
+		return result;
+	options.ttl_ms = SHMCACHE_TTL_NONE;
+	options.client_flags = record->client_flags;
+	options.tags = tags;
+	options.tag_count = SHMCACHE_TAGS_MAX;
+	options.snapshot = &snapshot;
+	return shmcache_set_with(cache, record->key, record->key_bytes,
+	    record->value, record->value_bytes, &options);
+}
+
+static int
+invalidate_tagged(struct shmcache *cache)
+{
+	return shmcache_invalidate_tag(cache, "the last", 8);
+}
+
+static int
+act_set_tagged(struct victim *victim)
+{
+	return set_tagged(victim->cache, &victim->new);
+}
+
+static int
+act_invalidate(struct victim *victim)
+{
+	return invalidate_tagged(victim->cache);
+}
+
 static int
 act_add(struct victim *victim)
 {
@@ -584,6 +624,39 @@ const struct operation operations[] = {
 	    .before = SEEN_OLD,
 	    .after = SEEN_NOTHING,
 	    .act = act_flush },
+	{ .name = "set-tagged",
+	    .flags = OPERATION_TAGGED | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(25, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NEW,
+	    .act = act_set_tagged,
+	    .fired = fired_replacing },
+	{ .name = "invalidate-tag",
+	    .flags = OPERATION_TAGGED | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(26, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NOTHING,
+	    .act = act_invalidate },
+	{ .name = "get-invalidated",
+	    .flags =
+		OPERATION_TAGGED | OPERATION_INVALIDATED | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(27, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_get,
+	    .fired = fired_expired_read },
+	{ .name = "sweep-invalidated",
+	    .flags =
+		OPERATION_TAGGED | OPERATION_INVALIDATED | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(28, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_sweep,
+	    .fired = fired_expired_sweep },
 	{ .name = "sweep",
 	    .flags = OPERATION_EXPIRED | OPERATION_LOADED,
 	    .others = LIGHT,
@@ -804,10 +877,28 @@ make_counter(struct shmcache *cache, const struct record *record)
 }
 
 static bool
+store_old(struct shmcache *cache, const struct operation *operation)
+{
+	struct record old = operation_old(operation);
+	struct written_record written;
+
+	if ((operation->flags & OPERATION_TAGGED) == 0)
+		return store(cache, &old,
+		    (operation->flags & OPERATION_TTL) != 0
+			? TTL_OLD_MS
+			: SHMCACHE_TTL_NONE);
+	record_write_out(&old, &written);
+	if (set_tagged(cache, &written) != 0 ||
+	    ((operation->flags & OPERATION_INVALIDATED) != 0 &&
+		invalidate_tagged(cache) != 0))
+		return job_fail("cannot build the cache: tags");
+	return true;
+}
+
+static bool
 store_all(struct shmcache *cache, const struct operation *operation)
 {
 	struct record record;
-	struct record old = operation_old(operation);
 
 	for (unsigned i = 0; i < operation->others; i++) {
 		record = record_of(RECORD_OTHER, i);
@@ -822,9 +913,7 @@ store_all(struct shmcache *cache, const struct operation *operation)
 			return false;
 	}
 	if ((operation->flags & OPERATION_LOADED) != 0 &&
-	    !store(cache, &old,
-		(operation->flags & OPERATION_TTL) != 0 ? TTL_OLD_MS
-							: SHMCACHE_TTL_NONE))
+	    !store_old(cache, operation))
 		return false;
 	if ((operation->flags & OPERATION_COUNTER) != 0 &&
 	    !make_counter(cache, &old))

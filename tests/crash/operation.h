@@ -48,7 +48,9 @@ enum operation_flags {
 	OPERATION_REMOVES = 2048, /* the cache goes: only kills show how */
 	OPERATION_APPENDS = 4096, /* the new value begins with the old one */
 	OPERATION_COUNTER = 8192, /* the old value is a counter already */
-	OPERATION_READS = 16384   /* the victim's handle can't write */
+	OPERATION_READS = 16384,  /* the victim's handle can't write */
+	OPERATION_TAGGED = 32768, /* the key's old value has eight tags */
+	OPERATION_INVALIDATED = 65536 /* one of them was invalidated */
 };
 
 /* What a survivor saw before it did anything; in shared memory. */

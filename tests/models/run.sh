@@ -64,6 +64,17 @@ small caught peers -DM_LATE_REACH
 small caught peers -DM_LATE_BUMP
 small caught peers -DSAME -DM_NO_BUMP
 small caught peers -DSAME -DM_NO_BUMP -DV_NO_FREE
+small holds  invalidate
+small holds  invalidate -DWORDS=1
+small caught invalidate -DM_LATE_SNAPSHOT
+small caught invalidate -DM_INVALIDATE_FIRST
+small caught invalidate -DWORDS=1 -DM_NO_MAX
+small caught invalidate -DROUNDS=2 -DM_NO_FETCH_ADD
+small caught invalidate -DM_WORD_FIRST
+small caught invalidate -DM_EQUAL
+small caught invalidate -DM_NEW_SEQ
+small caught invalidate -DM_ONE_WORD
+full  holds  invalidate -DLOADS=2
 full  holds  pin -DREADERS=2 -DWRITERS=1
 full  holds  extents
 full  holds  extents -DWRITERS=2 -DEVICTORS=1
@@ -247,7 +258,7 @@ while read -r row_size expected model options <&3; do
 		;;
 	esac
 done 3<"$work/table"
-for model in pin extents install insert peers; do
+for model in pin extents install insert peers invalidate; do
 	all_reached "$model"
 done
 rm -f "$work/table"

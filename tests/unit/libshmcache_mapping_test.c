@@ -158,9 +158,10 @@ random_options(struct prng *prng)
 		o.process_slots = (uint32_t)prng_size(prng, 500);
 	if (prng_below(prng, 3) == 0)
 		o.max_entry_bytes =
-		    7 + prng_size(prng, o.extent_bytes != 0
-					    ? o.extent_bytes / 4 - 47
-					    : 40000);
+		    7 + prng_size(
+			    prng, o.extent_bytes != 0
+				      ? o.extent_bytes / 4 - ENTRY_OVERHEAD - 7
+				      : 40000);
 	return o;
 }
 
