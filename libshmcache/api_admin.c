@@ -2,6 +2,7 @@
 /* api_admin.c - public calls of those who look after a cache */
 #include "libshmcache/error.h"
 #include "libshmcache/expire.h"
+#include "libshmcache/filter.h"
 #include "libshmcache/index.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/stats.h"
@@ -149,6 +150,11 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	    m->latency == NULL ? 0 : (uint64_t)m->sample_mask + 1;
 	stats->created_age_ms = age_ms(m, m->shared->created_ms);
 	stats->swept_age_ms = age_ms(m, shm_load64(&m->shared->swept_ms));
+	if (m->filter != NULL) {
+		stats->filter_bytes = filter_bytes(m->filter_lines);
+		stats->filter_items = m->filter->items;
+		stats->filter_error_ppm = filter_error_ppm(m);
+	}
 	return count_peers(m, stats);
 }
 

@@ -6,6 +6,7 @@
 #include "libshmcache/mapping.h"
 
 #include "libshmcache/entry.h"
+#include "libshmcache/filter.h"
 #include "libshmcache/index.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/stats.h"
@@ -23,6 +24,7 @@
 #define BYTES_PER_ITEM    256u /* items expected, if not said */
 #define DEFAULT_SAMPLE    1024u
 #define ITEMS_PER_TAG     16u
+#define DEFAULT_ERROR_PPM 10000u
 #define TAG_WORDS_MIN     512u         /* a page */
 #define TAG_WORDS_MAX     (1ull << 32) /* an entry keeps 32 bits of hash */
 
@@ -113,6 +115,13 @@ sample_mask(const struct shmcache_options *o)
 	       1;
 }
 
+static uint32_t
+choose_error_ppm(const struct shmcache_options *o)
+{
+	return o->filter_error_ppm != 0 ? o->filter_error_ppm
+					: DEFAULT_ERROR_PPM;
+}
+
 static void
 fill_request(const struct shmcache_options *o, struct shm_request *r)
 {
@@ -120,6 +129,8 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 	r->region_bytes[REGION_CACHE] = sizeof(struct cache_shared);
 	r->region_bytes[REGION_INDEX] = choose_buckets(o) * BUCKET_BYTES;
 	r->region_bytes[REGION_TAGS] = choose_tag_words(o) * sizeof(uint64_t);
+	r->region_bytes[REGION_FILTER] =
+	    filter_bytes(filter_lines(o->filter_items, choose_error_ppm(o)));
 	r->process_count =
 	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
 	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
@@ -250,6 +261,22 @@ block_slots(void *base, const struct shm_geometry *g, uint64_t max_items)
 		slots[i * count / surplus] = INDEX_BLOCKED;
 }
 
+static struct filter_shared *
+filter_page(void *base, const struct shm_geometry *g)
+{
+	void *page = (uint8_t *)base + g->region[REGION_FILTER];
+
+	return page;
+}
+
+static void
+describe_filter(
+    void *base, const struct shm_geometry *g, const struct shmcache_options *o)
+{
+	filter_page(base, g)->items = o->filter_items;
+	filter_page(base, g)->error_ppm = choose_error_ppm(o);
+}
+
 static int
 init_cache(void *context, void *base, const struct shm_geometry *g)
 {
@@ -268,6 +295,8 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 	c->asked_capacity_bytes = o->capacity_bytes;
 	c->asked_items = o->expected_items;
 	c->asked_tags = o->expected_tags;
+	if (o->filter_items != 0)
+		describe_filter(base, g, o);
 	c->created_ms = shm_clock_ms() + (uint64_t)clock_offset_ms();
 	if (o->max_items != 0)
 		block_slots(base, g, o->max_items);
@@ -312,6 +341,10 @@ mapping_compare(const struct mapping *m, const struct shmcache_options *o)
 		{ "expected_items", o->expected_items, m->shared->asked_items },
 		{ "expected_tags", o->expected_tags, m->shared->asked_tags },
 		{ "max_items", o->max_items, m->max_items },
+		{ "filter_items", o->filter_items,
+		    m->filter != NULL ? m->filter->items : 0 },
+		{ "filter_error_ppm", o->filter_error_ppm,
+		    m->filter != NULL ? m->filter->error_ppm : 0 },
 		{ "max_entry_bytes", o->max_entry_bytes, m->max_entry_bytes },
 		{ "extent_bytes", o->extent_bytes, is->extent_bytes },
 		{ "default_ttl_ms", (uint64_t)o->default_ttl_ms,
@@ -337,7 +370,8 @@ mapping_signature(void)
 	const uint64_t facts[] = { sizeof(struct cache_shared),
 		sizeof(struct entry_shared), ENTRY_FLAGS, ENTRY_TAG_BYTES,
 		INDEX_BUCKET_SLOTS, INDEX_GROUP_BUCKETS, COUNTERS,
-		sizeof(struct latency_shared) };
+		sizeof(struct latency_shared), sizeof(struct filter_shared),
+		FILTER_LINE_WORDS, FILTER_WORD_BITS };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
@@ -387,6 +421,12 @@ read_cache(struct mapping *m)
 	m->max_entry_bytes = c->max_entry_bytes;
 	m->max_items = c->max_items;
 	m->sample_mask = (uint32_t)c->sample_mask;
+	if (g->request.region_bytes[REGION_FILTER] != 0) {
+		m->filter = filter_page(m->segment->base, g);
+		m->filter_lines = (g->request.region_bytes[REGION_FILTER] -
+				      sizeof(*m->filter)) /
+				  (2 * FILTER_LINE_WORDS * 8);
+	}
 	if (g->request.region_bytes[REGION_LATENCY] != 0)
 		m->latency = shm_at(m->segment, g->region[REGION_LATENCY]);
 	m->default_ttl_ms = c->default_ttl_ms;
@@ -397,6 +437,9 @@ read_cache(struct mapping *m)
 	    (m->group_mask & (m->group_mask + 1)) != 0 ||
 	    m->max_entry_bytes > m->extent_bytes - ENTRY_OVERHEAD ||
 	    m->default_ttl_ms < SHMCACHE_TTL_NONE ||
+	    g->request.region_bytes[REGION_FILTER] !=
+		filter_bytes(m->filter_lines) ||
+	    m->filter_lines > FILTER_LINES_MAX ||
 	    (m->latency != NULL && g->request.region_bytes[REGION_LATENCY] !=
 				       (uint64_t)g->request.peer_count *
 					   sizeof(struct latency_shared)))

@@ -32,7 +32,8 @@ enum region {
 	REGION_GHOSTS, /* the ghost and lease tables: none yet */
 	REGION_TAGS,   /* words, a power of two of them */
 	REGION_LEASES,
-	REGION_LATENCY /* struct latency_shared of each peer, or nothing */
+	REGION_LATENCY, /* struct latency_shared of each peer, or nothing */
+	REGION_FILTER   /* struct filter_shared and two halves, or nothing */
 };
 
 #define CACHE_SECRET_BYTES 192u /* what XXH3 recommends; at least 136 */
@@ -65,6 +66,7 @@ static_assert(offsetof(struct cache_shared, swept_ms) == 384, "layout");
 static_assert(sizeof(struct cache_shared) == 4096, "layout");
 
 struct latency_shared;
+struct filter_shared;
 
 struct mapping {
 	/* What each get needs comes first, in two lines. */
@@ -86,6 +88,8 @@ struct mapping {
 	uint64_t max_items;
 	uint32_t sample_mask;
 	struct latency_shared *latency; /* of each peer; NULL: not sampled */
+	struct filter_shared *filter;   /* NULL: none */
+	uint64_t filter_lines;          /* of each half */
 	int64_t default_ttl_ms;
 	int64_t clock_offset_ms;  /* of this time namespace */
 	uint64_t denied_until_ms; /* no peer slot was free: don't ask */

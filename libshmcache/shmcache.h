@@ -137,9 +137,13 @@ struct shmcache_options {
 	const uint32_t *owners; /* users whose caches may be attached to,
 				   besides root's and one's own; copied */
 	uint32_t owner_count;
-	uint32_t reserved;      /* 0 */
-	uint64_t expected_tags; /* different tags: expected_items / 16;
+	uint32_t reserved;         /* 0 */
+	uint64_t expected_tags;    /* different tags: expected_items / 16;
 				   creation */
+	uint64_t filter_items;     /* keys of the filter: none; creation */
+	uint32_t filter_error_ppm; /* its false positives with so many, of a
+				      million: 10,000; creation */
+	uint32_t reserved2;        /* 0 */
 };
 
 /* latency_sample: no call is timed. */
@@ -557,6 +561,56 @@ struct shmcache_set_options {
 int shmcache_set_with(struct shmcache *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes,
     const struct shmcache_set_options *options);
+
+/*
+ * The filter: which keys the source of the data surely does not have, so that
+ * nobody asks it (a Bloom filter; one line of memory for each look-up).  It has
+ * room in a cache that was created with `filter_items`.
+ *
+ * shmcache_filter_check() is 1 if the key may exist, or if no filter is in use,
+ * and 0 if it does not.  Ask it after a miss, before a load.
+ *
+ * A filter is built and then put in use:
+ *
+ *	shmcache_filter_begin(cache, &build);
+ *	for all keys of the source
+ *		shmcache_filter_add(cache, build, key, key_bytes);
+ *	shmcache_filter_publish(cache, build);
+ *
+ * A key that comes later is added, once it is in the source, with `build` 0: to
+ * the filter in use and to the one being built.  So none is lost that comes while
+ * the list is read.  (A process that is killed between the two leaves a key that
+ * the filter denies: where that matters, add it before as well.)  Keys that go
+ * stay until the next build.
+ *
+ * Builds replace each other: publish and add are ESTALE when another has begun.
+ * One that nobody finishes does no harm.  Nobody waits for anybody.
+ *
+ * Errors: -ENOTSUP (no room for a filter), EKEY, ESTALE, EPEERS, EDEADLK,
+ * EREMOVED, EREADONLY, -EINVAL.  shmcache_stats() has the share of false
+ * positives as it is now.
+ */
+int shmcache_filter_check(
+    struct shmcache *cache, const void *key, size_t key_bytes);
+int shmcache_filter_begin(struct shmcache *cache, uint64_t *build_out);
+int shmcache_filter_add(
+    struct shmcache *cache, uint64_t build, const void *key, size_t key_bytes);
+int shmcache_filter_publish(struct shmcache *cache, uint64_t build);
+
+/* Put the filter in use out of use; checks are 1 until the next is published. */
+int shmcache_filter_drop(struct shmcache *cache);
+
+/*
+ * Save the filter in use to a file, which is replaced as a whole; begin a build
+ * with what was saved, by this cache or another with a filter of the same size.
+ * Add what has come since, then publish it.
+ * Errors: ENOENT (none in use), -EBADMSG (not a saved filter, or damaged),
+ * -EINVAL (of another size), -ENOMEM, -EAGAIN (swapped again and again), and what
+ * open(2), write(2) and rename(2) return.
+ */
+int shmcache_filter_save(struct shmcache *cache, const char *path);
+int shmcache_filter_load(
+    struct shmcache *cache, const char *path, uint64_t *build_out);
 
 #define COUNTER(name, text) uint64_t name;
 #define GAUGE(name, text)   uint64_t name;
