@@ -80,6 +80,10 @@ LMDB_LIBS    = $(call once,LMDB_LIBS,--libs lmdb 2>/dev/null)
 SQLITE_LIBS  = $(call once,SQLITE_LIBS,--libs sqlite3 2>/dev/null)
 LFHT_LIBS    = $(call once,LFHT_LIBS,--libs liburcu-cds 2>/dev/null)
 BENCH_LIBS   = $(LMDB_LIBS) $(SQLITE_LIBS) $(LFHT_LIBS)
+# Of shmcache-invalidate, which is built only where both libraries are.
+BRIDGE_CFLAGS = $(call once,BRIDGE_CFLAGS,--cflags libpq hiredis)
+BRIDGE_LIBS   = $(call once,BRIDGE_LIBS,--libs libpq hiredis)
+HAS_BRIDGE   := $(shell $(PKG_CONFIG) --exists libpq hiredis && echo 1)
 DEMO_CFLAGS  = $(call once,DEMO_CFLAGS,--cflags sqlite3 liblzma)
 DEMO_LIBS    = $(call once,DEMO_LIBS,--libs sqlite3 liblzma)
 UNIT_CFLAGS  = $(call once,UNIT_CFLAGS,--cflags cmocka)
@@ -115,6 +119,10 @@ LIB_SRCS     := $(wildcard libshmcache/*.c)
 TOOL_MAINS   := $(wildcard tools/shmcache.c tools/shmcache-*.c)
 TOOL_SHARED  := $(filter-out $(TOOL_MAINS),$(wildcard tools/*.c))
 TOOL_PARTS   := $(wildcard tools/*/*.c)
+ifeq ($(HAS_BRIDGE),)
+TOOL_MAINS   := $(filter-out tools/shmcache-invalidate.c,$(TOOL_MAINS))
+TOOL_PARTS   := $(filter-out tools/invalidate/%,$(TOOL_PARTS))
+endif
 DEMO_SRCS    := $(wildcard demo/*.c)
 DEMO_MAINS   := $(call with_main,$(DEMO_SRCS))
 DEMO_SHARED  := $(filter-out $(DEMO_MAINS),$(DEMO_SRCS))
@@ -267,6 +275,8 @@ $(OBJ)/demo/%.o: demo/%.c
 	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS) $(DEMO_CFLAGS))
 $(OBJ)/bench/%.o: bench/%.c
 	$(call compile,$(PUBLIC_INC) $(LIB_CFLAGS) -DBENCH_FLAGS='"$(OPT)"')
+$(OBJ)/tools/invalidate/%.o: tools/invalidate/%.c
+	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS) $(BRIDGE_CFLAGS))
 $(OBJ)/%.o: %.c
 	$(call compile,$(PUBLIC_INC) $(TOOL_CFLAGS))
 
@@ -320,7 +330,8 @@ $(SERVICES): $(BUILD)/%: tools/systemd/%.in FORCE
 $(TOOLS): $(BUILD)/tools/%: $(OBJ)/tools/%.o \
     $(call objects,$(TOOL_SHARED)) $(if $(SHARED),$(SO),$(LIB_A))
 	$(call link,$(if $(SHARED),$(SO)) $(TOOL_LIBS) \
-	  $(if $(SHARED),,$(LIB_LIBS)) -lresolv -lm)
+	  $(if $(SHARED),,$(LIB_LIBS)) \
+	  $(if $(filter %/shmcache-invalidate,$@),$(BRIDGE_LIBS)) -lresolv -lm)
 $(foreach t,$(TOOLS),$(eval $t: $(call objects, \
   $(wildcard $(patsubst shmcache,tools/cli/*.c, \
     $(patsubst shmcache-%,tools/%/*.c,$(notdir $t)))))))

@@ -26,15 +26,16 @@ shmcache_invalidate_tag(
     struct shmcache *cache, const void *tag, size_t tag_bytes)
 {
 	struct call call;
-	int error = !invalidate_is_tag(tag, tag_bytes)
-			? invalidate_refuse_tag()
-			: call_enter(cache, CALL_WRITES, &call);
+	uint32_t hash;
+	int error;
 
+	if (!invalidate_is_tag(tag, tag_bytes))
+		return error_return(invalidate_refuse_tag());
+	error = call_enter(cache, CALL_WRITES, &call);
 	if (error != 0)
 		return error_return(error);
-	invalidate_word(
-	    call.m, invalidate_tag_word(
-			call.m, invalidate_tag_hash(call.m, tag, tag_bytes)));
+	hash = invalidate_tag_hash(call.m, tag, tag_bytes);
+	invalidate_word(call.m, invalidate_tag_word(call.m, hash));
 	stats_count(call.peer, COUNT_invalidations);
 	call_leave();
 	return 0;

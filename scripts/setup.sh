@@ -30,6 +30,8 @@ table() {
 	build|req|popt|pc popt 1.16|libpopt-dev|popt-devel|popt|popt-dev
 	build|req|jansson|pc jansson 2.10|libjansson-dev|jansson-devel|jansson|jansson-dev
 	build|req|ncurses, with wide characters|pc ncursesw 6.0|libncurses-dev|ncurses-devel|ncurses|ncurses-dev
+	build|opt|libpq, for shmcache-invalidate|pc libpq 10|libpq-dev|libpq-devel|postgresql-libs|libpq-dev
+	build|opt|hiredis, for shmcache-invalidate|pc hiredis 0.14|libhiredis-dev|hiredis-devel|hiredis|hiredis-dev
 	demo|req|SQLite|pc sqlite3 3.20|libsqlite3-dev|sqlite-devel|sqlite|sqlite-dev
 	demo|req|liblzma|pc liblzma 5.2|liblzma-dev|xz-devel|xz|xz-dev
 	tests|req|bash|cmd bash|bash|bash|bash|bash
@@ -50,6 +52,8 @@ table() {
 	bench|opt|memcached|cmd memcached|memcached|memcached|memcached|memcached
 	bench|opt|Redis|cmd redis-server|redis-server|redis|redis|redis
 	bench|opt|gnuplot, for the plots|cmd gnuplot|gnuplot-nox|gnuplot-minimal|gnuplot|gnuplot
+	ci|opt|PostgreSQL, for the test of shmcache-invalidate|file /usr/lib/postgresql/*/bin/initdb|postgresql|postgresql-server|postgresql|postgresql
+	ci|opt|Redis, for the test of shmcache-invalidate|cmd redis-server|redis-server|redis|redis|redis
 	ci|req|make|cmd make|make|make|make|make
 	ci|opt|dpkg-buildpackage|cmd dpkg-buildpackage|dpkg-dev|-|-|-
 	ci|opt|debhelper, for the packages|cmd dh|debhelper|-|-|-
@@ -88,6 +92,7 @@ compiles() {
 probe() {
 	case $1 in
 	cmd) command -v "$2" >/dev/null ;;
+	file) ls $2 >/dev/null 2>&1 ;;
 	pc) pkg-config --atleast-version="$3" "$2" 2>/dev/null ;;
 	cc)
 		compiles <<-'EOF'

@@ -24,8 +24,8 @@
 static struct shmcache *cache;
 static _Atomic uint64_t *listed; /* keys in the source */
 static _Atomic uint64_t *said;   /* and, for sure, in the filter */
-static _Atomic uint32_t *over; /* the adder is done */
-static _Atomic uint32_t *stop; /* and no builder is killed any more */
+static _Atomic uint32_t *over;   /* the adder is done */
+static _Atomic uint32_t *stop;   /* and no builder is killed any more */
 static _Atomic uint64_t *published;
 static _Atomic uint64_t *checked;
 

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* bridge.c - what a line does, and what a loss does */
+#include "tools/invalidate/bridge.h"
+
+#include "tools/common.h"
+#include "tools/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* So much of a line that is passed over is shown. */
+#define SHOWN_BYTES_MAX 80
+
+void
+bridge_refuse(
+    struct bridge *bridge, const char *why, const char *line, size_t bytes)
+{
+	char *text = text_escape(
+	    line, bytes < SHOWN_BYTES_MAX ? bytes : SHOWN_BYTES_MAX);
+
+	bridge->refused++;
+	tool_say(bridge->name, "%s: %s%s", why, text != NULL ? text : "",
+	    bytes > SHOWN_BYTES_MAX ? "..." : "");
+	free(text);
+}
+
+static int
+delete_key(struct shmcache *cache, const char *key, size_t bytes)
+{
+	int error = shmcache_delete(cache, key, bytes);
+
+	return error == SHMCACHE_ENOENT ? 0 : error;
+}
+
+static int
+invalidate_tag(struct shmcache *cache, const char *tag, size_t bytes)
+{
+	return shmcache_invalidate_tag(cache, tag, bytes);
+}
+
+static int
+delete_prefix(struct shmcache *cache, const char *prefix, size_t bytes)
+{
+	return shmcache_delete_prefix(cache, prefix, bytes, NULL);
+}
+
+static int
+flush(struct shmcache *cache, const char *nothing, size_t bytes)
+{
+	(void)nothing;
+	(void)bytes;
+	return shmcache_flush(cache);
+}
+
+struct verb {
+	const char *name;
+	int takes_bytes;
+	int (*apply)(struct shmcache *cache, const char *text, size_t bytes);
+};
+
+static const struct verb verbs[] = {
+	{ "delete", 1, delete_key },
+	{ "tag", 1, invalidate_tag },
+	{ "prefix", 1, delete_prefix },
+	{ "flush", 0, flush },
+};
+
+/* The verb that the line begins with; *rest is what follows its space. */
+static const struct verb *
+find_verb(char *line, size_t bytes, char **rest)
+{
+	size_t length = strcspn(line, " ");
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strlen(verbs[i].name) != length ||
+		    memcmp(verbs[i].name, line, length) != 0) {
+			continue;
+		}
+		*rest = line + length + (length < bytes);
+		return &verbs[i];
+	}
+	return NULL;
+}
+
+/* A cache that was removed has nothing to invalidate: the next one of its name
+   is empty. */
+static void
+note_result(struct bridge *bridge, int error, const char *line, size_t bytes)
+{
+	if (error == 0 || error == SHMCACHE_EREMOVED) {
+		bridge->applied++;
+	} else if (error == SHMCACHE_EKEY || error == -EINVAL) {
+		bridge_refuse(bridge, shmcache_last_error(), line, bytes);
+	} else {
+		bridge->error = error;
+	}
+}
+
+void
+bridge_line(struct bridge *bridge, char *line, size_t bytes)
+{
+	const struct verb *verb;
+	char *rest;
+	size_t rest_bytes;
+
+	if (bytes > 0 && line[bytes - 1] == '\r') {
+		line[--bytes] = '\0';
+	}
+	if (bytes == 0 || line[0] == '#') {
+		return;
+	}
+	verb = strlen(line) == bytes ? find_verb(line, bytes, &rest) : NULL;
+	if (verb == NULL) {
+		bridge_refuse(bridge,
+		    "not a line of delete, tag, prefix or flush", line, bytes);
+		return;
+	}
+	if (verb->takes_bytes == (*rest == '\0')) {
+		bridge_refuse(bridge,
+		    verb->takes_bytes ? "nothing follows the word"
+				      : "something follows the word",
+		    line, bytes);
+		return;
+	}
+	if (!text_unescape(rest, &rest_bytes)) {
+		bridge_refuse(bridge,
+		    "a backslash that is none of \\n \\r \\t \\\\ \\xNN", line,
+		    bytes);
+		return;
+	}
+	if (bridge->verbose) {
+		tool_say(bridge->name, "%s", line);
+	}
+	note_result(
+	    bridge, verb->apply(bridge->cache, rest, rest_bytes), line, bytes);
+}
+
+void
+bridge_message(struct bridge *bridge, const char *text, size_t bytes)
+{
+	char *copy = malloc(bytes + 1), *line = copy;
+
+	if (copy == NULL) {
+		bridge->error = -ENOMEM;
+		return;
+	}
+	memcpy(copy, text, bytes);
+	copy[bytes] = '\0';
+	while (bytes > 0 && bridge->error == 0) {
+		char *end = memchr(line, '\n', bytes);
+		size_t length = end != NULL ? (size_t)(end - line) : bytes;
+
+		line[length] = '\0';
+		if (length > LINE_BYTES_MAX) {
+			bridge_refuse(
+			    bridge, "the line is too long", line, length);
+		} else {
+			bridge_line(bridge, line, length);
+		}
+		bytes -= length + (end != NULL);
+		line += length + (end != NULL);
+	}
+	free(copy);
+}
+
+/* For ON_LOSS_EXPIRE. */
+struct shortening {
+	struct shmcache *cache;
+	long long ttl_ms;
+	int error;
+};
+
+static int
+shorten(void *context, const struct shmcache_entry *entry)
+{
+	struct shortening *s = context;
+	int error = 0;
+
+	if (entry->ttl_ms == SHMCACHE_TTL_NONE || entry->ttl_ms > s->ttl_ms) {
+		error = shmcache_touch(
+		    s->cache, entry->key, entry->key_bytes, s->ttl_ms);
+	}
+	s->error = error == SHMCACHE_ENOENT ? 0 : error;
+	return s->error;
+}
+
+int
+bridge_lose(struct bridge *bridge, enum on_loss on_loss, long long ttl_ms)
+{
+	struct shortening s = { bridge->cache, ttl_ms, 0 };
+	uint64_t cursor = 0;
+	int error = 0;
+
+	if (on_loss == ON_LOSS_FLUSH) {
+		error = shmcache_flush(bridge->cache);
+	} else if (on_loss == ON_LOSS_EXPIRE) {
+		error =
+		    shmcache_scan(bridge->cache, &cursor, NULL, shorten, &s);
+		error = s.error != 0 ? s.error : error < 0 ? error : 0;
+	}
+	return error == SHMCACHE_EREMOVED ? 0 : error;
+}
