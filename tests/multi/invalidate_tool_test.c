@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * invalidate_tool_test.c - shmcache-invalidate, with real servers
+ *
+ * PostgreSQL and Redis are started by the cases that need them, in a folder of
+ * their own and on sockets in it; PostgreSQL as nobody where we are root, as it
+ * insists.
+ */
+#include "tests/support/cache.h"
+#include "tests/support/child.h"
+#include "tests/support/run.h"
+#include "tests/support/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TOOL     "shmcache-invalidate"
+#define WAITS    600 /* of 50 ms */
+#define TEXT_MAX 4096
+
+static struct shmcache *cache;
+static char folder[64]; /* of the servers */
+
+static void
+need_tool(void)
+{
+	const char *build = getenv("SHMCACHE_BUILD");
+	char path[2048], self[1024] = "";
+	struct stat st;
+
+	if (build == NULL) {
+		CHECK_SYS(readlink("/proc/self/exe", self, sizeof(self) - 1));
+		*strrchr(self, '/') = '\0';
+	}
+	(void)snprintf(path, sizeof(path), "%s%s/tools/%s",
+	    build != NULL ? build : self, build != NULL ? "" : "/../..", TOOL);
+	if (stat(path, &st) != 0) {
+		skip("%s is not built: libpq or hiredis is missing", TOOL);
+	}
+	cache = cache_create_plain("bridge", 4 << 20);
+}
+
+static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int
+shell(const char *format, ...)
+{
+	char command[TEXT_MAX];
+	va_list arguments;
+	int status;
+
+	va_start(arguments, format);
+	(void)vsnprintf(command, sizeof(command), format, arguments);
+	va_end(arguments);
+	status = system(command);
+	CHECK(status != -1 && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void
+set_tagged(const char *key, const char *tag)
+{
+	struct shmcache_set_options options = SHMCACHE_SET_OPTIONS_INIT;
+	const struct shmcache_tag tags[] = { { tag, strlen(tag) } };
+
+	options.tags = tags;
+	options.tag_count = 1;
+	CHECK_RESULT(
+	    shmcache_set_with(cache, key, strlen(key), "value", 5, &options),
+	    0);
+}
+
+static void
+check_there(const char *key, int there)
+{
+	int result = shmcache_exists(cache, key, strlen(key));
+
+	CHECK_SAY(result == there, "%s: %d", key, result);
+}
+
+static void
+await_gone(const char *key)
+{
+	unsigned waits = 0;
+
+	while (shmcache_exists(cache, key, strlen(key)) != 0) {
+		CHECK_SAY(++waits < WAITS, "%s is still there", key);
+		sleep_us(50000);
+	}
+}
+
+/* The tool with this file as its input; its errors go to another. */
+static int
+feed(const char *lines, size_t bytes, char err[OUTPUT_BYTES])
+{
+	int in = scratch_file(), out = scratch_file(), status;
+	pid_t pid;
+
+	CHECK(write(in, lines, bytes) == (ssize_t)bytes);
+	CHECK_SYS(lseek(in, 0, SEEK_SET));
+	pid = fork();
+	CHECK_SYS(pid);
+	if (pid == 0) {
+		const char *path = tool_path(TOOL);
+
+		(void)dup2(in, STDIN_FILENO);
+		(void)dup2(out, STDERR_FILENO);
+		(void)execl(path, TOOL, test_name("bridge"), (char *)NULL);
+		_exit(127);
+	}
+	CHECK_SYS(waitpid(pid, &status, 0));
+	CHECK(WIFEXITED(status));
+	CHECK_SYS(close(in));
+	read_and_close(out, err);
+	return WEXITSTATUS(status);
+}
+
+static void
+lines_do_what_they_say(void)
+{
+	static const char lines[] = "# a comment\n\n"
+				    "delete gone\ndelete missing\n"
+				    "tag t one\r\nprefix user:\n"
+				    "delete a\\x20b\\n\\\\\ndelete end";
+	static char err[OUTPUT_BYTES];
+
+	need_tool();
+	cache_set_text(cache, "gone", "x");
+	cache_set_text(cache, "stays", "x");
+	cache_set_text(cache, "user:1", "x");
+	cache_set_text(cache, "user:2", "x");
+	cache_set_text(cache, "a b\n\\", "x");
+	cache_set_text(cache, "end", "x");
+	set_tagged("tagged", "t one");
+	set_tagged("other", "t");
+	CHECK(feed(lines, sizeof(lines) - 1, err) == EXIT_OK);
+	CHECK_SAY(err[0] == '\0', "%s", err);
+	check_there("gone", 0);
+	check_there("user:1", 0);
+	check_there("user:2", 0);
+	check_there("a b\n\\", 0);
+	check_there("end", 0);
+	check_there("tagged", 0);
+	check_there("other", 1);
+	check_there("stays", 1);
+	CHECK(feed("flush\n", 6, err) == EXIT_OK);
+	check_there("stays", 0);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* What can't be meant is reported and passed over; what follows is applied. */
+static void
+bad_lines_are_passed_over(void)
+{
+	static const char *const bad[] = { "delet k", "delete", "delete ",
+		"tag", "prefix ", "flush now", "delete \\q", "delete \\x4",
+		"delete\tk", "tag x\\", "DELETE k" };
+	static char err[OUTPUT_BYTES], lines[700000];
+	size_t bytes = 0;
+	unsigned reports = 0;
+
+	need_tool();
+	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++) {
+		bytes += (size_t)snprintf(lines + bytes, 100, "%s\n", bad[i]);
+	}
+	memcpy(lines + bytes, "delete a\0b\n", 11);
+	bytes += 11;
+	memcpy(lines + bytes, "delete ", 7); /* a key of 65,536 bytes */
+	memset(lines + bytes + 7, 'k', 65536);
+	bytes += 7 + 65536;
+	lines[bytes++] = '\n';
+	memset(lines + bytes, 'h', 600000); /* a line that is never a key */
+	bytes += 600000;
+	memcpy(lines + bytes, "\ndelete k\n", 10);
+	bytes += 10;
+	cache_set_text(cache, "k", "x");
+	cache_set_text(cache, "a", "x");
+	CHECK(feed(lines, bytes, err) == EXIT_FAILED);
+	check_there("k", 0);
+	check_there("a", 1);
+	for (const char *at = err; (at = strchr(at, '\n')) != NULL; at++) {
+		reports++;
+	}
+	CHECK_SAY(reports == TEST_COUNT_OF(bad) + 4, "%u: %s", reports, err);
+	CHECK_HAS(err, "the line is too long: hhh");
+	CHECK_HAS(err, "1 lines applied, 14 passed over");
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+static void
+wrong_options_are_refused(void)
+{
+	static struct outcome outcome;
+
+	need_tool();
+	run_arguments(&outcome, TOOL, (const char *const[]){ NULL });
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "one cache");
+	RUN(&outcome, TOOL, "--on-loss", "x", test_name("bridge"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "flush, expire or ignore");
+	RUN(&outcome, TOOL, "--retry", "0", test_name("bridge"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "--retry must be");
+	RUN(&outcome, TOOL, "--channel", "x", test_name("bridge"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "needs --postgres");
+	RUN(&outcome, TOOL, "--redis", "/x", "--postgres", "",
+	    test_name("bridge"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "not both");
+	RUN(&outcome, TOOL, "--redis", "/x", test_name("none"));
+	check_refusal(&outcome, TOOL, EXIT_NO_ATTACH, "no cache of that name");
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* --- servers ------------------------------------------------------------- */
+
+struct server {
+	const char *name;
+	char start[TEXT_MAX];   /* commands, of a shell */
+	char ready[TEXT_MAX];   /* succeeds when it answers */
+	char publish[TEXT_MAX]; /* with %s for the message */
+	char option[16];
+	char address[256];
+	int stop_signal;
+	pid_t pid;
+};
+
+static void
+make_folder(void)
+{
+	(void)snprintf(folder, sizeof(folder), "/tmp/shmcache-bridge-XXXXXX");
+	CHECK(mkdtemp(folder) != NULL);
+	CHECK_SYS(chmod(folder, 0777));
+}
+
+static void
+remove_folder(void)
+{
+	CHECK(shell("rm -rf %s", folder) == 0);
+}
+
+static void
+server_start(struct server *server)
+{
+	unsigned waits = 0;
+
+	server->pid = fork();
+	CHECK_SYS(server->pid);
+	if (server->pid == 0) {
+		char command[TEXT_MAX + 16];
+
+		(void)snprintf(
+		    command, sizeof(command), "exec %s", server->start);
+		(void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		_exit(127);
+	}
+	while (shell("%s >/dev/null 2>&1", server->ready) != 0) {
+		CHECK_SAY(++waits < WAITS, "%s does not answer", server->name);
+		CHECK_SAY(waitpid(server->pid, NULL, WNOHANG) == 0,
+		    "%s has ended", server->name);
+		sleep_us(50000);
+	}
+}
+
+static void
+server_stop(struct server *server)
+{
+	CHECK_SYS(kill(server->pid, server->stop_signal));
+	CHECK_SYS(waitpid(server->pid, NULL, 0));
+}
+
+static void
+publish(const struct server *server, const char *message)
+{
+	char command[TEXT_MAX];
+
+	(void)snprintf(command, sizeof(command), "%s", server->publish);
+	CHECK(shell("MESSAGE='%s'; %s >/dev/null", message, command) == 0);
+}
+
+static void
+make_redis(struct server *server)
+{
+	if (shell("command -v redis-server redis-cli >/dev/null") != 0) {
+		skip("redis-server is not installed");
+	}
+	make_folder();
+	*server = (struct server){
+		.name = "Redis", .option = "--redis", .stop_signal = SIGTERM
+	};
+	(void)snprintf(
+	    server->address, sizeof(server->address), "%s/socket", folder);
+	(void)snprintf(server->start, TEXT_MAX,
+	    "redis-server --port 0 --unixsocket %s/socket --save '' --dir %s "
+	    ">%s/log 2>&1",
+	    folder, folder, folder);
+	(void)snprintf(
+	    server->ready, TEXT_MAX, "redis-cli -s %s/socket ping", folder);
+	(void)snprintf(server->publish, TEXT_MAX,
+	    "redis-cli -s %s/socket publish two \"$MESSAGE\"", folder);
+	server_start(server);
+}
+
+/* The folder of PostgreSQL's programs. */
+static void
+find_postgres(char bin[256])
+{
+	glob_t found;
+
+	bin[0] = '\0';
+	if (glob("/usr/lib/postgresql/*/bin/initdb", 0, NULL, &found) == 0) {
+		(void)snprintf(
+		    bin, 256, "%s", found.gl_pathv[found.gl_pathc - 1]);
+		*strrchr(bin, '/') = '\0';
+		globfree(&found);
+	} else if (shell("command -v initdb postgres psql >/dev/null") != 0) {
+		skip("PostgreSQL's server is not installed");
+	}
+}
+
+static void
+make_postgres(struct server *server)
+{
+	const char *as = geteuid() == 0 ? "setpriv --reuid=65534 --regid=65534 "
+					  "--clear-groups"
+					: "";
+	char bin[256], path[300] = "";
+
+	find_postgres(bin);
+	if (bin[0] != '\0') {
+		(void)snprintf(path, sizeof(path), "%s/", bin);
+	}
+	make_folder();
+	CHECK(shell("cd %s && %s %sinitdb -D %s/data -A trust -U tester "
+		    "--no-sync >%s/log 2>&1",
+		  folder, as, path, folder, folder) == 0);
+	*server = (struct server){ .name = "PostgreSQL",
+		.option = "--postgres",
+		.stop_signal = SIGINT };
+	(void)snprintf(server->address, sizeof(server->address),
+	    "host=%s user=tester dbname=postgres", folder);
+	(void)snprintf(server->start, TEXT_MAX,
+	    "%s %spostgres -D %s/data -k %s -c listen_addresses= -c fsync=off "
+	    "-c dynamic_shared_memory_type=mmap >>%s/log 2>&1",
+	    as, path, folder, folder, folder);
+	(void)snprintf(server->ready, TEXT_MAX, "%spsql '%s' -c 'select 1'",
+	    path, server->address);
+	(void)snprintf(server->publish, TEXT_MAX,
+	    "%spsql '%s' -c \"select pg_notify('two', E'$MESSAGE')\"", path,
+	    server->address);
+	server_start(server);
+}
+
+static pid_t
+start_bridge(const struct server *server, const char *on_loss, int err)
+{
+	const char *arguments[] = { server->option, server->address,
+		"--channel", "one", "--channel", "two", "--on-loss", on_loss,
+		"--loss-ttl", "30", "--retry", "0.2", test_name("bridge"),
+		NULL };
+
+	return tool_start(TOOL, arguments, err, err);
+}
+
+static void
+await_text(int fd, const char *text)
+{
+	static char seen[OUTPUT_BYTES];
+	unsigned waits = 0;
+
+	do {
+		ssize_t n = pread(fd, seen, sizeof(seen) - 1, 0);
+
+		seen[n > 0 ? n : 0] = '\0';
+		CHECK_SAY(
+		    ++waits < WAITS, "\"%s\" is missing in: %s", text, seen);
+		sleep_us(50000);
+	} while (strstr(seen, text) == NULL);
+}
+
+static void
+end_bridge(pid_t pid, int err)
+{
+	CHECK_SYS(kill(pid, SIGTERM));
+	CHECK(child_wait(pid) == 0);
+	CHECK_SYS(close(err));
+}
+
+static void
+check_messages(const struct server *server)
+{
+	set_tagged("tagged", "t");
+	cache_set_text(cache, "one", "x");
+	cache_set_text(cache, "two", "x");
+	cache_set_text(cache, "stays", "x");
+	publish(server, "tag t");
+	await_gone("tagged");
+	publish(server, "nonsense");
+	publish(server, "delete one\ndelete two");
+	await_gone("two");
+	check_there("one", 0);
+	check_there("stays", 1);
+	publish(server, "flush");
+	await_gone("stays");
+}
+
+static void
+follow_server(struct server *server)
+{
+	int err = scratch_file();
+	pid_t pid;
+
+	cache_set_text(cache, "before", "x");
+	pid = start_bridge(server, "flush", err);
+	await_text(err, "listening to");
+	await_gone("before"); /* messages may have come before it was started */
+	check_messages(server);
+	await_text(err, "not a line of delete, tag, prefix or flush: nonsense");
+	cache_set_text(cache, "before", "x");
+	server_stop(server);
+	await_gone("before");
+	await_text(err, "trying again");
+	cache_set_text(cache, "meanwhile", "x");
+	server_start(server);
+	await_gone("meanwhile");
+	check_messages(server);
+	end_bridge(pid, err);
+}
+
+/* With `expire` nothing is lost at once, and nothing stays for long. */
+static void
+follow_and_expire(struct server *server)
+{
+	int err = scratch_file();
+	unsigned waits = 0;
+	int64_t ttl_ms;
+	pid_t pid;
+
+	cache_set_text(cache, "long", "x");
+	CHECK_RESULT(shmcache_set(cache, "short", 5, "x", 1, 1000000, 0), 0);
+	CHECK_RESULT(shmcache_touch(cache, "short", 5, 20000), 0);
+	pid = start_bridge(server, "expire", err);
+	await_text(err, "listening to");
+	do {
+		CHECK(++waits < WAITS);
+		sleep_us(50000);
+		CHECK_RESULT(shmcache_ttl(cache, "long", 4, &ttl_ms), 0);
+	} while (ttl_ms == SHMCACHE_TTL_NONE);
+	CHECK(ttl_ms <= 30000 && ttl_ms > 0);
+	CHECK_RESULT(shmcache_ttl(cache, "short", 5, &ttl_ms), 0);
+	CHECK(ttl_ms <= 20000);
+	server_stop(server);
+	cache_set_text(cache, "meanwhile", "x");
+	do {
+		CHECK(++waits < WAITS);
+		sleep_us(50000);
+		CHECK_RESULT(shmcache_ttl(cache, "meanwhile", 9, &ttl_ms), 0);
+	} while (ttl_ms == SHMCACHE_TTL_NONE);
+	end_bridge(pid, err);
+}
+
+static void
+redis_messages_are_applied(void)
+{
+	struct server server;
+
+	need_tool();
+	make_redis(&server);
+	follow_server(&server);
+	follow_and_expire(&server);
+	remove_folder();
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+static void
+postgres_messages_are_applied(void)
+{
+	struct server server;
+
+	need_tool();
+	make_postgres(&server);
+	follow_server(&server);
+	server_stop(&server);
+	remove_folder();
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+static void
+it_waits_for_a_server(void)
+{
+	struct server server = { .option = "--redis",
+		.address = "/nonexistent/socket" };
+	int err = scratch_file();
+	pid_t pid;
+
+	need_tool();
+	cache_set_text(cache, "stays", "x");
+	pid = start_bridge(&server, "flush", err);
+	await_text(err, "trying again");
+	check_there("stays", 1); /* nothing was lost yet */
+	end_bridge(pid, err);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {
+		CASE(lines_do_what_they_say),
+		CASE(bad_lines_are_passed_over),
+		CASE(wrong_options_are_refused),
+		CASE(it_waits_for_a_server),
+		CASE(redis_messages_are_applied),
+		CASE(postgres_messages_are_applied),
+	};
+	static const struct test_suite suite = {
+		.cases = cases,
+		.case_count = TEST_COUNT_OF(cases),
+	};
+
+	return run_suite(argc, argv, &suite);
+}
