@@ -898,6 +898,7 @@ store_old(struct shmcache *cache, const struct operation *operation)
 static bool
 store_all(struct shmcache *cache, const struct operation *operation)
 {
+	struct record old = operation_old(operation);
 	struct record record;
 
 	for (unsigned i = 0; i < operation->others; i++) {
