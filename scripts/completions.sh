@@ -40,7 +40,7 @@ help_facts() {
 	}
 	/^Usage:/ {
 		line = $0
-		sub(/.*\[OPTION\.\.\.\] ?/, "", line)
+		sub(/.*\[OPTION(\.\.\.\]|\]\.\.\.) ?/, "", line)
 		literal = ""
 		if (match(line, /^\[\[[a-z]+\] /)) {
 			literal = substr(line, 3, RLENGTH - 4)

@@ -75,7 +75,8 @@ in_bash() {
 		# shellcheck disable=SC2046
 		offered "shmcache $command -" $(options shmcache "$command")
 	done
-	for tool in shmcache-stat shmcache-janitor; do
+	for tool in "$tools"/shmcache-*; do
+		tool=${tool##*/}
 		# shellcheck disable=SC2046
 		offered "$tool -" $(options "$tool")
 		offered "$tool test-$$-" "$name" "$name-2"
