@@ -59,6 +59,7 @@ table() {
 	ci|opt|debhelper, for the packages|cmd dh|debhelper|-|-|-
 	ci|opt|lintian, for the packages|cmd lintian|lintian|-|-|-
 	ci|opt|clang|cmd clang|clang|clang|clang|clang
+	ci|opt|libFuzzer, for the damaged segments|libfuzzer|libclang-rt-14-dev|compiler-rt|compiler-rt|compiler-rt
 	ci|opt|clang-format 14|cmd clang-format-14|clang-format-14|-|-|-
 	EOF
 }
@@ -99,6 +100,11 @@ probe() {
 		#include <stdio.h>
 		int main(void) { return puts("") < 0; }
 		EOF
+		;;
+	libfuzzer)
+		echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n)
+			{ return n > 2 && p[0] == p[1]; }' |
+		    CC="clang -w -fsanitize=fuzzer" compiles
 		;;
 	xxhash)
 		compiles <<-'EOF'

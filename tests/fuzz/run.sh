@@ -65,7 +65,7 @@ start=$SECONDS pids=()
 for job in $(seq "$jobs"); do
 	# shellcheck disable=SC2086
 	$prefix "$build/segment_fuzzer" -max_total_time="$seconds" \
-	    -timeout=5 -max_len=160 -print_final_stats=1 -reload=1 \
+	    -timeout=5 -entropic=0 -max_len=160 -print_final_stats=1 -reload=1 \
 	    -artifact_prefix="$work/found/" "$work/corpus" \
 	    tests/fuzz/corpus >"$work/log-$job" 2>&1 &
 	pids+=($!)

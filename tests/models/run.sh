@@ -75,6 +75,15 @@ small caught invalidate -DM_EQUAL
 small caught invalidate -DM_NEW_SEQ
 small caught invalidate -DM_ONE_WORD
 full  holds  invalidate -DLOADS=2
+small holds  frozen
+small holds  frozen -DSETTER -DINCRERS=1 -DINCRS=2
+small caught frozen -DM_NO_FREEZE
+small caught frozen -DM_READ_FIRST
+small caught frozen -DM_IGNORE_FROZEN
+small caught frozen -DM_STORE
+small caught frozen -DM_LINK_BY_STORE
+small caught frozen -DM_REPLACE_UNREAD
+full  holds  frozen -DSETTER
 full  holds  pin -DREADERS=2 -DWRITERS=1
 full  holds  extents
 full  holds  extents -DWRITERS=2 -DEVICTORS=1

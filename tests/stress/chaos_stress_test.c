@@ -6,7 +6,7 @@
  * Workers with threads do random operations on one set of keys; their threads
  * come and go, some leave an item pinned.  The driver kills workers anywhere in
  * a call, stops and continues them, and forks new ones, half of which inherit
- * its handle.  Checked are
+ * its handle; the others open and close their own.  Checked are
  *   - every byte of every value, also of one held in place for long,
  *   - that no set fails: there are more extents than all threads can pin,
  *   - a live verify, again and again,
@@ -36,7 +36,7 @@
 #define PINS_OF_CALL 4
 #define DRIVER       0 /* writer number; the workers' are larger */
 
-static uint64_t seconds = 60, procs = 8, threads = 2;
+static uint64_t seconds = 60, procs = 8, threads = 2, pause_us = 4000;
 
 static struct shmcache *cache;
 
@@ -104,28 +104,168 @@ op_get(struct worker *worker, uint64_t number, bool pinned)
 	}
 }
 
-static void
-op_set(struct worker *worker, uint64_t number)
+/* A new value of the key, in worker->value. */
+static struct value_id
+make_new(
+    struct worker *worker, uint64_t number, size_t key_bytes, uint32_t *flags)
 {
-	unsigned char key[KEY_ROOM];
-	size_t key_bytes = key_make(key, number);
 	struct value_id id = {
 		.key = number,
 		.writer = worker->number,
 		.sequence = ++worker->sequence,
 	};
-	int64_t ttl_ms = SHMCACHE_TTL_NONE;
-	uint32_t flags;
 
-	if (prng_below(&worker->prng, 4) == 0) {
-		ttl_ms = (int64_t)prng_size(&worker->prng, 10000);
-	}
 	id.bytes =
 	    (uint32_t)prng_size(&worker->prng, worker->limit - key_bytes);
-	flags = value_make(worker->value, &id);
+	*flags = value_make(worker->value, &id);
+	return id;
+}
+
+static int64_t
+some_ttl(struct worker *worker)
+{
+	return prng_below(&worker->prng, 4) == 0
+		   ? (int64_t)prng_size(&worker->prng, 10000)
+		   : SHMCACHE_TTL_NONE;
+}
+
+static void
+op_set(struct worker *worker, uint64_t number)
+{
+	unsigned char key[KEY_ROOM];
+	size_t key_bytes = key_make(key, number);
+	uint32_t flags;
+	struct value_id id = make_new(worker, number, key_bytes, &flags);
+
 	CHECK_RESULT(shmcache_set(worker->cache, key, key_bytes, worker->value,
-			 id.bytes, ttl_ms, flags),
+			 id.bytes, some_ttl(worker), flags),
 	    0);
+}
+
+/* add, replace, cas */
+static void
+op_store_if(struct worker *worker, uint64_t number)
+{
+	unsigned char key[KEY_ROOM];
+	size_t key_bytes = key_make(key, number);
+	uint64_t version = 0, dice = prng_below(&worker->prng, 3);
+	struct value_id id;
+	uint32_t flags;
+	int result;
+
+	if (dice == 2) {
+		result = shmcache_gets(worker->cache, key, key_bytes,
+		    worker->value, worker->limit, NULL, NULL, &version);
+		if (result == SHMCACHE_ENOENT) {
+			return;
+		}
+		check_found(result, "gets");
+	}
+	id = make_new(worker, number, key_bytes, &flags);
+	if (dice == 0) {
+		result = shmcache_add(worker->cache, key, key_bytes,
+		    worker->value, id.bytes, some_ttl(worker), flags);
+	} else if (dice == 1) {
+		result = shmcache_replace(worker->cache, key, key_bytes,
+		    worker->value, id.bytes, some_ttl(worker), flags);
+	} else {
+		result = shmcache_cas(worker->cache, key, key_bytes,
+		    worker->value, id.bytes, some_ttl(worker), flags, version);
+	}
+	CHECK_SAY(result == 0 || result == SHMCACHE_ENOENT ||
+		      result == SHMCACHE_EPRESENT ||
+		      result == SHMCACHE_ECHANGED,
+	    "add, replace or cas: %s", shmcache_strerror(result));
+}
+
+/* On keys of their own, whose values follow from no number. */
+static void
+op_count(struct worker *worker, uint64_t number)
+{
+	const int64_t initial = 1;
+	char key[40];
+	size_t key_bytes =
+	    (size_t)snprintf(key, sizeof(key), "number-%" PRIu64, number % 50);
+
+	if (prng_below(&worker->prng, 2) == 0) {
+		check_found(shmcache_incr(worker->cache, key, key_bytes, 3,
+				&initial, some_ttl(worker), NULL),
+		    "incr");
+		return;
+	}
+	key[0] = 't';
+	if (prng_below(&worker->prng, 8) == 0) {
+		cache_set_text(worker->cache, key, "");
+	} else {
+		int result =
+		    (number % 2 == 0 ? shmcache_append : shmcache_prepend)(
+			worker->cache, key, key_bytes, "more", 4);
+
+		CHECK_SAY(result == 0 || result == SHMCACHE_ENOENT ||
+			      result == SHMCACHE_ETOOBIG,
+		    "append: %s", shmcache_strerror(result));
+	}
+}
+
+static void
+op_get_and_touch(struct worker *worker, uint64_t number)
+{
+	unsigned char key[KEY_ROOM];
+	size_t key_bytes = key_make(key, number), bytes = 0;
+	uint32_t flags = 0;
+	int result = shmcache_get_and_touch(worker->cache, key, key_bytes,
+	    some_ttl(worker), worker->value, worker->limit, &bytes, &flags);
+
+	check_found(result, "get_and_touch");
+	if (result == 0) {
+		check_bytes(worker->value, bytes, flags, number);
+	}
+}
+
+#define MANY 5
+
+static void
+op_many(struct worker *worker)
+{
+	struct shmcache_get_request requests[MANY] = { 0 };
+	static __thread unsigned char values[MANY][2048];
+	unsigned char keys[MANY][KEY_ROOM];
+	uint64_t numbers[MANY];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		numbers[i] = prng_size(&worker->prng, KEYS);
+		requests[i].key = keys[i];
+		requests[i].key_bytes = key_make(keys[i], numbers[i]);
+		requests[i].buffer = values[i];
+		requests[i].buffer_bytes = sizeof(values[i]);
+	}
+	CHECK(shmcache_multi_get(worker->cache, requests, MANY) >= 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		if (requests[i].result == 0) {
+			check_bytes(values[i], requests[i].value_bytes,
+			    requests[i].client_flags, numbers[i]);
+		}
+	}
+}
+
+static int
+end_scan(void *context, const struct shmcache_entry *entry)
+{
+	(void)context;
+	CHECK(entry->key_bytes > 0 && entry->value != NULL);
+	return 0;
+}
+
+static void
+op_scan(struct worker *worker)
+{
+	struct shmcache_scan_options options = SHMCACHE_SCAN_OPTIONS_INIT;
+	uint64_t cursor = 0;
+
+	options.values = 1;
+	options.max_slots = 200;
+	CHECK(shmcache_scan(worker->cache, &cursor, &options, end_scan, NULL) >=
+	      0);
 }
 
 static void
@@ -137,6 +277,10 @@ op_other(struct worker *worker, uint64_t number)
 
 	if (dice == 0) {
 		CHECK_RESULT(shmcache_flush(worker->cache), 0);
+	} else if (dice == 1) {
+		CHECK_RESULT(
+		    shmcache_delete_prefix(worker->cache, "number-1", 8, NULL),
+		    0);
 	} else if (dice < 20) {
 		CHECK_RESULT(shmcache_sweep(worker->cache, NULL), 0);
 	} else if (dice < 40) {
@@ -160,12 +304,22 @@ do_operations(struct worker *worker, uint64_t count)
 		uint64_t number = prng_size(&worker->prng, KEYS);
 		uint64_t dice = prng_below(&worker->prng, 100);
 
-		if (dice < 45) {
+		if (dice < 38) {
 			op_get(worker, number, false);
-		} else if (dice < 50) {
+		} else if (dice < 43) {
 			op_get(worker, number, true);
-		} else if (dice < 90) {
+		} else if (dice < 45) {
+			op_get_and_touch(worker, number);
+		} else if (dice < 47) {
+			op_many(worker);
+		} else if (dice < 48) {
+			op_scan(worker);
+		} else if (dice < 75) {
 			op_set(worker, number);
+		} else if (dice < 83) {
+			op_store_if(worker, number);
+		} else if (dice < 91) {
+			op_count(worker, number);
 		} else {
 			op_other(worker, number);
 		}
@@ -194,6 +348,27 @@ thread_main(void *argument)
 	return NULL;
 }
 
+/* Another handle, if no item is held through this one. */
+static struct shmcache *
+reattach(struct shmcache *used, struct worker *workers)
+{
+	struct shmcache *opened;
+
+	if (used != cache) {
+		int result = shmcache_close(used);
+
+		if (result == SHMCACHE_EBUSY) {
+			return used;
+		}
+		CHECK_RESULT(result, 0);
+	}
+	opened = cache_attach("chaos");
+	for (uint64_t i = 0; i < threads; i++) {
+		workers[i].cache = opened;
+	}
+	return opened;
+}
+
 /* Threads come and go for ever; now and then the process ends by itself. */
 static void
 process_main(void *argument)
@@ -204,13 +379,13 @@ process_main(void *argument)
 	uint32_t number;
 
 	memcpy(&number, argument, sizeof(number));
-	if (number % 2 == 0) {
-		used = cache_attach("chaos");
-	}
 	for (uint32_t i = 0; i < threads; i++) {
 		worker_init(&workers[i], used, number * THREADS_MAX + i);
 	}
 	do {
+		if (number % 2 == 0) {
+			used = reattach(used, workers);
+		}
 		for (uint64_t i = 0; i < threads; i++) {
 			CHECK(pthread_create(&ids[i], NULL, thread_main,
 				  &workers[i]) == 0);
@@ -317,7 +492,7 @@ drive(struct driver *driver)
 	while (clock_ns(CLOCK_MONOTONIC) < end) {
 		act(driver);
 		do_operations(&driver->worker, 50);
-		sleep_us((unsigned)prng_below(&driver->worker.prng, 4000));
+		sleep_us((unsigned)prng_below(&driver->worker.prng, pause_us));
 		collect(driver);
 	}
 	if (driver->worker.held) {
@@ -366,6 +541,7 @@ chaos(void)
 	uint64_t pins;
 
 	CHECK(driver != NULL);
+	CHECK_SAY(pause_us >= 1, "--pause must be 1 or more");
 	CHECK_SAY(procs >= 1 && procs <= PROCS_MAX && threads >= 1 &&
 		      threads <= THREADS_MAX,
 	    "--procs 1 to %d, --threads 1 to %d", PROCS_MAX, THREADS_MAX);
@@ -410,6 +586,8 @@ main(int argc, char **argv)
 		{ "seconds", &seconds, "how long" },
 		{ "procs", &procs, "processes" },
 		{ "threads", &threads, "threads of each process" },
+		{ "pause", &pause_us,
+		    "microseconds between two acts of the driver, at most" },
 	};
 	static const struct test_suite suite = {
 		.cases = cases,
