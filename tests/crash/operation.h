@@ -81,6 +81,8 @@ struct operation {
 	/* ...at the middle, or the last, of the states in which this holds. */
 	bool (*inherits)(const struct observation *left);
 	bool inherits_last;
+	/* Deaths before those of its donor (heir_of) and its own. */
+	unsigned earlier_deaths;
 	/* Threads of each dead process that the cache has seen. */
 	unsigned dead_threads;
 	uint64_t expected_items; /* 0: plenty */

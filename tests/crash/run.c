@@ -819,6 +819,7 @@ repair_of(
 	repair.fired = NULL;
 	repair.advance = false;
 	repair.dead_threads = 0;
+	repair.earlier_deaths++;
 	repair.flags &=
 	    ~(unsigned)(OPERATION_OPENS | OPERATION_COLD | OPERATION_IDLE |
 			OPERATION_FLUSHES | OPERATION_READS);

@@ -393,13 +393,21 @@ use_up(struct shmcache *cache, struct shmcache_stats *churned,
 }
 
 /*
- * One extent may stay sealed after a flush: a death between unlinking an entry
- * and counting it leaves the extent's count of live bytes too high until the
- * extent is evicted in its turn.
+ * One extent for each death may stay sealed after a flush: a death between
+ * unlinking an entry and counting it leaves the extent's count of live bytes
+ * too high until the extent is evicted in its turn.
  */
-static bool
-check_leaks(struct shmcache *cache, const struct survey *before)
+static unsigned
+deaths_of(const struct operation *operation)
 {
+	return 1 + (operation->heir_of != NULL) + operation->earlier_deaths;
+}
+
+static bool
+check_leaks(struct shmcache *cache, const struct inquest *inquest)
+{
+	const struct survey *before = inquest->before;
+	unsigned deaths = deaths_of(inquest->operation);
 	struct shmcache_stats churned, emptied, filled;
 	uint64_t active;
 
@@ -411,11 +419,12 @@ check_leaks(struct shmcache *cache, const struct survey *before)
 	    !check_left_over(&emptied, active, "after a flush") ||
 	    !is_number("entries after a flush", emptied.items, 0))
 		return false;
-	if (emptied.extents_sealed > 1)
+	if (emptied.extents_sealed > deaths)
 		return job_fail("%" PRIu64 " extents were not freed after a "
-				"flush, at most 1 may stay for later",
-		    emptied.extents_sealed);
-	if (filled.live_bytes + filled.extent_bytes < before->live_bytes)
+				"flush, at most %u may stay for later",
+		    emptied.extents_sealed, deaths);
+	if (filled.live_bytes + deaths * filled.extent_bytes <
+	    before->live_bytes)
 		return job_fail("%" PRIu64 " bytes live when filled, "
 				"%" PRIu64 " undisturbed",
 		    filled.live_bytes, before->live_bytes);
@@ -525,8 +534,7 @@ survivor_works(struct shmcache *cache, const struct inquest *inquest)
 	enum seen seen;
 
 	return check_entries(cache, inquest, false, &seen) &&
-	       work_on_fresh_key(cache) &&
-	       check_leaks(cache, inquest->before) &&
+	       work_on_fresh_key(cache) && check_leaks(cache, inquest) &&
 	       check_newcomers(cache, inquest->path) &&
 	       work_on_victims_key(cache, inquest->operation);
 }

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -379,6 +380,8 @@ process_main(void *argument)
 	uint32_t number;
 
 	memcpy(&number, argument, sizeof(number));
+	/* The driver must come to its turn. */
+	CHECK_SYS(setpriority(PRIO_PROCESS, 0, 15));
 	for (uint32_t i = 0; i < threads; i++) {
 		worker_init(&workers[i], used, number * THREADS_MAX + i);
 	}
