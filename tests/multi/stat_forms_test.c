@@ -253,7 +253,7 @@ usage_errors(void)
 {
 	static struct outcome outcome;
 	static const struct {
-		const char *arguments[5];
+		const char *arguments[6]; /* NULL ends them */
 		const char *part;
 	} cases[] = {
 		{ { "one", "two" }, "two" },

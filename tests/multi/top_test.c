@@ -276,7 +276,9 @@ says_what_it_needs(void)
 	RUN(&outcome, "shmcache-stat", "top", test_name("needs"));
 	check_refusal(
 	    &outcome, "shmcache-stat", EXIT_USAGE, "needs a terminal");
-	start_terminal("TERM=nonsense", "", "needs");
+	/* ncurses itself loses some memory when it refuses. */
+	start_terminal(
+	    "TERM=nonsense ASAN_OPTIONS=detect_leaks=0", "", "needs");
 	await_screen("rc 2");
 	CHECK_HAS(screen, "set TERM");
 	CHECK(tmux("respawn-pane -k -t top \"%s top %s; echo rc \\$?; sleep "

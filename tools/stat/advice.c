@@ -141,12 +141,12 @@ advise_on_pins(struct report *report)
 		if (peer->pins && peer->alive && peer->idle_ms > PIN_IDLE_MS) {
 			advise(report,
 			    "a thread of process %" PRId32 " (slot %" PRIu32
-			    ") keeps %" PRIu32 " extents pinned and has not "
+			    ") keeps %" PRIu32 " extent%s pinned and has not "
 			    "been seen calling for %" PRId64 " s: see whether "
 			    "it is stopped, or holds items that it should "
 			    "unpin",
 			    peer->pid, peer->slot, peer->pins,
-			    peer->idle_ms / 1000);
+			    peer->pins == 1 ? "" : "s", peer->idle_ms / 1000);
 		}
 	}
 }
