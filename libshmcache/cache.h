@@ -121,7 +121,7 @@ call_lock(void)
 		0)) {
 		urcu_bp_read_lock();
 	} else {
-		cmm_barrier();
+		shm_barrier();
 		_CMM_STORE_SHARED(
 		    reader->ctr, _CMM_LOAD_SHARED(urcu_bp_gp.ctr));
 		urcu_bp_smp_mb_slave();
@@ -135,7 +135,7 @@ call_unlock(void)
 
 	urcu_bp_smp_mb_slave();
 	_CMM_STORE_SHARED(reader->ctr, reader->ctr - URCU_BP_GP_COUNT);
-	cmm_barrier();
+	shm_barrier();
 }
 
 #else

@@ -15,6 +15,7 @@
  *   shm_publish64        a store followed by a full fence
  *   shm_fence            a full (sequentially consistent) fence
  *   shm_fence_acquire    loads before it are done before loads after it
+ *   shm_barrier          the compiler moves nothing across it; no instruction
  *
  * Two builds.  The normal one is Concurrency Kit: on x86-64 its atomic
  * read-modify-writes are full fences, elsewhere they are relaxed, hence the
@@ -332,6 +333,12 @@ shm_write_bytes(void *to, const void *from, size_t bytes)
 }
 
 #endif
+
+static inline void
+shm_barrier(void)
+{
+	ck_pr_barrier();
+}
 
 #define SHM_LINE_WORDS 8u
 
