@@ -103,12 +103,14 @@ sed -n '/^```c$/,/^```$/{/^```/!p}' README.md >"$root/packages/page.c"
 }
 # Mounts and processes of its own, which end with it.
 rc=0
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2086
 unshare --mount --pid --fork sh -euc '
 	mount -t proc proc "$1/proc"
 	mount -t tmpfs -o mode=1777,size=256m none "$1/dev/shm"
-	exec chroot "$1" sh /packages/use-package.sh
-' sh "$root" >"$work/log" 2>&1 || rc=$?
+	root=$1
+	shift
+	exec chroot "$root" sh /packages/use-package.sh "$@"
+' sh "$root" $packages >"$work/log" 2>&1 || rc=$?
 case $rc in
 0) echo "$done; installed, used and purged in a $suite chroot" ;;
 77) skip "apt-get cannot install a compiler in the chroot" ;;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# use-package.sh - install the packages beside this file, use them, purge them
+# use-package.sh PACKAGE... - install the packages, which are beside this file,
+# use them, purge them
 #
 # For check-package.sh, in a system of its own: what is installed there is
 # changed.  page.c beside it is the README's program.
@@ -32,7 +33,8 @@ files >/tmp/before
 
 $apt install "$here"/*.deb
 dpkg --audit
-for command in $(dpkg -L shmcache-tools | grep '^/usr/bin/.'); do
+for command in $(dpkg -L shmcache-tools shmcache-invalidate |
+    grep '^/usr/bin/.'); do
 	ldd "$command" | grep 'libshmcache\.so\.0 => /' ||
 	    fail "$command does not use the shared library"
 	as_nobody "$command" --version
@@ -71,9 +73,9 @@ wants=/etc/systemd/system/multi-user.target.wants # as systemctl enable does
 mkdir -p $wants
 ln -s /lib/systemd/system/shmcache-janitor@.service \
     $wants/shmcache-janitor@pages.service
-$apt remove libshmcache0 libshmcache-dev shmcache-tools
+$apt remove "$@"
 ! command -v shmcache-stat || fail "shmcache-stat is there still"
-dpkg --purge libshmcache0 libshmcache-dev shmcache-tools
+dpkg --purge "$@"
 $apt autoremove --purge
 [ ! -d $wants ] || rmdir -p --ignore-fail-on-non-empty $wants
 ! dpkg -l '*shmcache*' 2>/dev/null | grep '^[a-z]c\|^i' ||
