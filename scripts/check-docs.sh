@@ -3,8 +3,8 @@
 #
 # check-docs.sh BUILD [DOCUMENT...] - what the documents tell to do works
 #
-# Runs the fenced code blocks of the documents (the README, the guide and the
-# deployment notes unless given), in their order, as somebody would who reads
+# Runs the fenced code blocks of the documents (the README, the guide, the
+# deployment notes and that on invalidation unless given), in their order, as somebody would who reads
 # and types.  What is done with a block is told by the word after its fence:
 #
 #   sh      run by bash, in one shell for the whole document; a command that
@@ -36,7 +36,8 @@ cd "$(dirname "$0")/.." || exit 1
 }
 build=$1
 shift
-[ $# -gt 0 ] || set -- README.md docs/guide.md docs/deploy.md
+[ $# -gt 0 ] || set -- README.md docs/guide.md docs/deploy.md \
+    docs/invalidation.md
 
 [ "$(id -u)" = 0 ] || {
 	echo "mounts of its own need root"
