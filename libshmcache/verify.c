@@ -3,6 +3,7 @@
 #include "libshmcache/verify.h"
 
 #include "libshmcache/index.h"
+#include "libshmcache/invalidate.h"
 #include "shm/arena.h"
 #include "shm/pin.h"
 
@@ -71,7 +72,14 @@ check_twin(struct check *check, const struct key *key, uint64_t slot,
 	shm_pin_clear(check->call->peer, SHM_PIN_RIVAL);
 }
 
-/* V3, V4 for an entry that is pinned. */
+/* V10; `from` was loaded before. */
+static bool
+is_from_later(const struct check *check, uint64_t from)
+{
+	return from > invalidate_now(check->m) && from != CACHE_SEQ_MAX;
+}
+
+/* V3, V4, V10 for an entry that is pinned. */
 static void
 check_key(struct check *check, uint64_t slot, uint64_t word,
     const struct entry *entry)
@@ -84,6 +92,11 @@ check_key(struct check *check, uint64_t slot, uint64_t word,
 	struct key key;
 	bool in_window = false;
 
+	if (is_from_later(check, entry->seq))
+		violation(check,
+		    "V10: the entry of slot %llu was loaded after all that "
+		    "was counted",
+		    (unsigned long long)slot);
 	index_entry_key(check->m, entry, &key);
 	for (unsigned n = 0; n < INDEX_WINDOW; n++)
 		in_window |= index_slot(&key, n) == slot;
@@ -230,6 +243,22 @@ check_peer(struct check *check, uint32_t slot)
 		    check, "V9: peer slot %u is claimed by no process", slot);
 }
 
+/* V10. */
+static void
+check_words(struct check *check)
+{
+	const struct mapping *m = check->m;
+
+	if (is_from_later(check, shm_load64_acquire(&m->shared->flush)))
+		violation(check, "V10: the flush word is above seq");
+	for (uint64_t i = 0; i <= m->tag_mask; i++)
+		if (is_from_later(check, shm_load64_acquire(&m->tags[i])))
+			violation(check,
+			    "V10: word %llu of the tags is above "
+			    "seq",
+			    (unsigned long long)i);
+}
+
 static void
 check_all(struct check *check)
 {
@@ -238,6 +267,7 @@ check_all(struct check *check)
 
 	for (uint32_t i = 0; i < r->peer_count; i++)
 		check_peer(check, i);
+	check_words(check);
 	for (uint64_t slot = 0; slot < slots; slot++)
 		check_slot(check, slot);
 	for (uint32_t i = 0; i < r->extent_count; i++) {

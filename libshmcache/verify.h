@@ -11,6 +11,8 @@
  *   V5  an extent's state word makes sense; no more bytes are reserved than it
  *       has
  *   V9  a peer slot that is claimed is a process slot's
+ *   V10 no word of an invalidation, and no entry, is from later than `seq`: it
+ *       would be dead, or live on, until seq has caught up
  * Strict: between calls, when nobody is at work (killed callers included).
  *   V6  started entries do not overlap, and end within what was reserved
  *   V7  an extent's live bytes cover its linked entries, and no more than was

@@ -53,11 +53,10 @@ tear_down(void **state)
 static void
 note(void *context, const char *violation)
 {
-	unsigned *named = context;
+	unsigned *named = context, n = 0;
 
-	if (violation[0] == 'V' && violation[1] >= '1' && violation[1] <= '9' &&
-	    violation[2] == ':')
-		*named |= 1u << (violation[1] - '0');
+	if (sscanf(violation, "V%2u:", &n) == 1 && n >= 1 && n <= 10)
+		*named |= 1u << n;
 	else
 		*named |= 1u;
 }
@@ -287,6 +286,24 @@ v9_claim_by_no_process(void **state)
 }
 
 static void
+v10_what_is_from_later_than_seq(void **state)
+{
+	struct fixture *f = *state;
+	struct mapping *m = f->cache->mapping;
+
+	m->tags[3] = 1;
+	assert_named(f, 10, false);
+	m->tags[3] = 0;
+	assert_int_equal(verify_named(f->cache, SHMCACHE_VERIFY_LIVE), 0);
+	m->shared->flush = 1;
+	assert_named(f, 10, false);
+	m->shared->flush = 0;
+	test_set_ok(f->cache, "late", "v");
+	test_find(f->cache, "late").entry.shared->seq_low = 1;
+	assert_named(f, 10, false);
+}
+
+static void
 every_violation_is_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -498,6 +515,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(v7_more_live_bytes_than_were_reserved),
 	TEST(v8_active_extent_that_no_lane_names),
 	TEST(v9_claim_by_no_process),
+	TEST(v10_what_is_from_later_than_seq),
 	TEST(every_violation_is_counted),
 	TEST(report_may_call_the_library),
 	TEST(first_thousand_violations_are_put_in_words),
