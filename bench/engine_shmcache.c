@@ -11,7 +11,7 @@
 
 struct state {
 	struct shmcache *cache;
-	char name[64];
+	char path[200];
 };
 
 /* Bytes of an entry, of its place in the index, and of the tables. */
@@ -30,20 +30,18 @@ open_with(const struct load *load, uint64_t capacity, void **state_out)
 	static unsigned number;
 	struct shmcache_options o = SHMCACHE_OPTIONS_INIT;
 	struct state *s = calloc(1, sizeof(*s));
-	char path[128];
 
 	o.capacity_bytes = capacity;
 	o.expected_items = load->items;
 	o.max_entry_bytes =
 	    load->value_bytes + KEY_BYTES > 16000 ? 2 * load->value_bytes : 0;
 	o.open_mode = SHMCACHE_CREATE_EXCLUSIVE;
-	(void)snprintf(
-	    s->name, sizeof(s->name), "bench-%d-%u", (int)getpid(), number++);
-	(void)snprintf(path, sizeof(path), "/dev/shm/shmcache.%s", s->name);
-	cleanup_path(path);
-	if (shmcache_open(s->name, &o, &s->cache) != 0)
+	(void)snprintf(s->path, sizeof(s->path), "%s/shmcache.bench-%d-%u",
+	    memory_folder(), (int)getpid(), number++);
+	cleanup_path(s->path);
+	if (shmcache_open(s->path, &o, &s->cache) != 0)
 		return shmcache_last_error();
-	memory_populate(path);
+	memory_populate(s->path);
 	*state_out = s;
 	return NULL;
 }
@@ -70,7 +68,7 @@ cache_close(void *state)
 	struct state *s = state;
 
 	(void)shmcache_close(s->cache);
-	(void)shmcache_remove(s->name);
+	(void)shmcache_remove(s->path);
 	free(s);
 }
 

@@ -26,21 +26,27 @@ populate(void *memory, size_t bytes)
 		;
 }
 
+const char *
+memory_folder(void)
+{
+	const char *folder = getenv("BENCH_SHM_DIR");
+
+	return folder != NULL ? folder : "/dev/shm";
+}
+
 /* As the cache does it: a file of the same tmpfs, MADV_HUGEPAGE. */
 void *
 memory_map(size_t bytes)
 {
-	const char *path = getenv("BENCH_SHM_DIR");
-	int fd = open(path != NULL ? path : "/dev/shm",
-	    O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = open(memory_folder(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	void *memory = MAP_FAILED;
 
 	if (fd >= 0 && posix_fallocate(fd, 0, (off_t)bytes) == 0)
 		memory = mmap(
 		    NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED) {
-		fprintf(stderr, "bench: no %zu bytes in /dev/shm: %s\n", bytes,
-		    strerror(errno));
+		fprintf(stderr, "bench: no %zu bytes in %s: %s\n", bytes,
+		    memory_folder(), strerror(errno));
 		exit(1);
 	}
 	(void)close(fd);

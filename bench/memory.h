@@ -11,6 +11,9 @@
 
 #include <stddef.h>
 
+/* Where it comes from: /dev/shm, or the tmpfs that BENCH_SHM_DIR names. */
+const char *memory_folder(void);
+
 /* Shared memory, zeroed, in place. */
 void *memory_map(size_t bytes);
 void memory_unmap(void *memory, size_t bytes);

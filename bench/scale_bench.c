@@ -49,7 +49,7 @@ work(unsigned number, void *context)
 	for (size_t i = 0; i < s->count; i++) /* page faults */
 		(void)job->engine->get(state, &s->ops[i], value, sizeof(value));
 	crew_begin();
-	for (; !crew_stopped(); done += BATCH)
+	do {
 		for (unsigned i = 0; i < BATCH; i++) {
 			if (job->sets)
 				(void)job->engine->set(
@@ -59,6 +59,8 @@ work(unsigned number, void *context)
 				    state, &s->ops[at], value, sizeof(value));
 			at = at + 1 < s->count ? at + 1 : 0;
 		}
+		done += BATCH;
+	} while (!crew_stopped());
 	return done;
 }
 
