@@ -3,9 +3,9 @@
 #
 # check-docs.sh BUILD [DOCUMENT...] - what the documents tell to do works
 #
-# Runs the fenced code blocks of the documents (the README, the guide, the
-# deployment notes and that on invalidation unless given), in their order, as somebody would who reads
-# and types.  What is done with a block is told by the word after its fence:
+# Runs the fenced code blocks of the documents (the README, the guide, and the
+# notes on deployment and on invalidation unless given), in their order, as
+# somebody would who reads and types.  What is done with a block is told by the word after its fence:
 #
 #   sh      run by bash, in one shell for the whole document; a command that
 #           fails is an error

@@ -6,7 +6,8 @@
 #   - every page passes `mandoc -T lint -W warning`
 #   - shmcache_stats.3 has the counters and gauges of stats.def
 #   - every function of the public headers has a page of its name, which is it
-#     or leads (.so) to it, names it in NAME and shows it in SYNOPSIS
+#     or leads (.so) to it, names it in NAME and shows it in SYNOPSIS; and
+#     shmcache.3 has it in its table
 #   - every result is on shmcache_strerror.3, with its number
 #   - every field of the structs of the headers is on the page that lists them
 #   - every option of the tools is on the tool's page, and every command
@@ -77,6 +78,8 @@ check_functions() {
 		    wrong "$(basename "$page") does not name $name"
 		grep -qE "^\.F[no] $name( |\$)" "$page" ||
 		    wrong "$(basename "$page") does not show $name"
+		grep -qE "^\.Fn $name( ,)?\$" "$here/shmcache.3" ||
+		    wrong "shmcache.3 lacks $name in its table"
 	done
 }
 
