@@ -137,10 +137,12 @@ shows_keys_and_panels(void)
 	CHECK(tmux("send-keys -t top n") == 0);
 	await_screen("gets that returned a value");
 	CHECK(!strstr(screen, "segment_id"));
-	for (int i = 0; i < 4; i++) {
-		CHECK(tmux("send-keys -t top NPage") == 0);
-	}
+	CHECK(tmux("send-keys -t top NPage") == 0);
+	await_screen("Eviction\n");
+	CHECK(tmux("send-keys -t top End") == 0);
 	await_screen("advices ");
+	CHECK(tmux("send-keys -t top Home") == 0);
+	await_screen("gets that returned a value");
 	CHECK(tmux("send-keys -t top t") == 0);
 	await_screen("Threads\n");
 	CHECK(tmux("send-keys -t top e") == 0);

@@ -203,6 +203,7 @@ static const struct {
 	{ "evictions", "Eviction" },
 	{ "insert_retries", "Rivals" },
 	{ "add_hits", "Conditional writes" },
+	{ "invalidations", "Invalidation and filter" },
 	{ "capacity_bytes", "Memory" },
 	{ "items", "Entries" },
 	{ "extents", "Extents" },
@@ -414,6 +415,8 @@ field_format_human(
 		    text, NUMBER_BYTES_MAX, "%.1f %%", value->real * 100);
 	} else if (field_has_unit(field, "_ns")) {
 		format_scaled(text, value->real, 1000.0, times);
+	} else if (field_has_unit(field, "_us")) {
+		format_scaled(text, value->real * 1e3, 1000.0, times);
 	} else if (field_has_unit(field, "_ms")) {
 		format_scaled(text, value->real * 1e6, 1000.0, times);
 	} else if (field_has_unit(field, "_bytes")) {

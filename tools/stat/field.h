@@ -5,7 +5,7 @@
  * shmcache_stats.def is the one list of counters and gauges, and most fields
  * are made from it; the rest is computed from a report.  Whatever shows, lists,
  * selects or checks numbers goes through these.  A number's unit is the end of
- * its name: _bytes, _ns, _ms, _ratio, _id.
+ * its name: _bytes, _ns, _us, _ms, _ratio, _id.
  */
 #ifndef TOOLS_STAT_FIELD_H
 #define TOOLS_STAT_FIELD_H

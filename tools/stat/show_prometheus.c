@@ -29,7 +29,8 @@ name_metric(struct metric *metric, const struct field *field)
 		const char *unit;
 		const char *end;
 		double divisor;
-	} times[] = { { "_ns", "_seconds", 1e9 }, { "_ms", "_seconds", 1e3 } };
+	} times[] = { { "_ns", "_seconds", 1e9 }, { "_us", "_seconds", 1e6 },
+		{ "_ms", "_seconds", 1e3 } };
 	size_t stem_bytes = strlen(field->name);
 	const char *end = "";
 	size_t i;

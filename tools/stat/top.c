@@ -297,7 +297,7 @@ write_help(FILE *out)
 		    out, "  %c  %s\n", panels[i].key, panels[i].label);
 	}
 	(void)fprintf(out,
-	    "  arrows, page up, page down  scroll\n"
+	    "  arrows, page up, page down, home, end  scroll\n"
 	    "  + -  longer, shorter interval\n"
 	    "  space  look now\n"
 	    "  q  quit\n\n"
@@ -465,6 +465,12 @@ obey(struct top *top, int key)
 		break;
 	case KEY_NPAGE:
 		scroll_by(top, LINES - HEAD_ROWS - 1);
+		break;
+	case KEY_HOME:
+		top->scroll = 0;
+		break;
+	case KEY_END:
+		scroll_by(top, (int)top->panel_lines);
 		break;
 	case '?':
 		choose_panel(top, 'h');
