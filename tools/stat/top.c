@@ -30,6 +30,7 @@
 #define COLUMNS_MIN        50
 #define HEAD_ROWS          7
 #define LINE_BYTES         512
+#define SCROLL_END         SIZE_MAX
 
 enum panel {
 	PANEL_KEYS,
@@ -60,7 +61,7 @@ struct top {
 	struct census done; /* the last complete one */
 	struct selection selection;
 	enum panel panel;
-	size_t scroll;
+	size_t scroll; /* SCROLL_END stays at the end when lines are added */
 	size_t panel_lines;
 	const char *message; /* instead of numbers; NULL: none */
 };
@@ -341,32 +342,53 @@ is_heading(const char *line)
 	return line[0] != ' ';
 }
 
+/* The first line that is shown: never so far down that rows stay empty. */
+static size_t
+first_line(const struct top *top)
+{
+	size_t rows = (size_t)(LINES > HEAD_ROWS ? LINES - HEAD_ROWS : 0);
+	size_t most = top->panel_lines > rows ? top->panel_lines - rows : 0;
+
+	return top->scroll < most ? top->scroll : most;
+}
+
+static size_t
+count_lines(const char *text)
+{
+	size_t lines = 0;
+
+	for (; *text; text++) {
+		lines += *text == '\n';
+	}
+	return lines;
+}
+
 static void
 draw_lines(struct top *top, char *text)
 {
-	size_t rows = (size_t)(LINES - HEAD_ROWS);
-	size_t number = 0;
+	size_t first, number = 0;
 	char *line;
 
 	while (*text == '\n') {
 		text++;
 	}
+	top->panel_lines = count_lines(text);
+	first = first_line(top);
 	while ((line = strsep(&text, "\n")) && (*line || text)) {
-		if (number >= top->scroll && number - top->scroll < rows) {
+		if (number >= first &&
+		    number - first < (size_t)(LINES - HEAD_ROWS)) {
 			int is_bold = is_heading(line);
 
 			if (is_bold) {
 				(void)attron(COLOR_PAIR(COLOUR_HEADING));
 			}
-			screen_text(
-			    HEAD_ROWS + (int)(number - top->scroll), line);
+			screen_text(HEAD_ROWS + (int)(number - first), line);
 			if (is_bold) {
 				(void)attroff(COLOR_PAIR(COLOUR_HEADING));
 			}
 		}
 		number++;
 	}
-	top->panel_lines = number;
 }
 
 static void
@@ -401,16 +423,12 @@ draw(struct top *top)
 static void
 scroll_by(struct top *top, int lines)
 {
-	size_t rows = (size_t)(LINES > HEAD_ROWS ? LINES - HEAD_ROWS : 0);
-	size_t most = top->panel_lines > rows ? top->panel_lines - rows : 0;
+	size_t first = first_line(top), up = (size_t)-lines;
 
 	if (lines < 0) {
-		size_t up = (size_t)-lines;
-
-		top->scroll = top->scroll > up ? top->scroll - up : 0;
+		top->scroll = first > up ? first - up : 0;
 	} else {
-		top->scroll += (size_t)lines;
-		top->scroll = top->scroll < most ? top->scroll : most;
+		top->scroll = first + (size_t)lines;
 	}
 }
 
@@ -470,7 +488,7 @@ obey(struct top *top, int key)
 		top->scroll = 0;
 		break;
 	case KEY_END:
-		scroll_by(top, (int)top->panel_lines);
+		top->scroll = SCROLL_END;
 		break;
 	case '?':
 		choose_panel(top, 'h');
