@@ -174,7 +174,8 @@ reopen(struct shmcache *cache)
 
 	if (error == SHMCACHE_ENOCACHE)
 		error = SHMCACHE_EREMOVED;
-	shm_store32(&cache->error, (uint32_t)-error);
+	if (error != 0)
+		shm_store32(&cache->error, (uint32_t)-error);
 	publish_mapping(cache, m);
 }
 
@@ -533,6 +534,7 @@ new_handle(const char *path, const struct shmcache_options *options)
 	if (owners_bytes > 0)
 		memcpy(owners, options->owners, owners_bytes);
 	memcpy(cache->path, path, path_bytes);
+	cache->error = (uint32_t)-SHMCACHE_EREMOVED;
 	cache->access =
 	    (struct shm_access){ .any_owner = options->any_owner != 0,
 		    .read_only = options->read_only != 0,

@@ -38,9 +38,10 @@
 
 struct shmcache {
 	struct mapping *mapping; /* RCU; NULL: `error` says why */
-	uint32_t error;          /* negated; atomic, as the next */
-	uint64_t retry_at_ms;    /* when to attach, if there is no mapping */
-	struct mapping *left;    /* of removed caches, not unmapped yet */
+	uint32_t error; /* negated; atomic, as the next; never 0, lest who saw
+			   no mapping goes on when another has attached */
+	uint64_t retry_at_ms; /* when to attach, if there is no mapping */
+	struct mapping *left; /* of removed caches, not unmapped yet */
 	struct shm_access access;
 	struct shmcache *next;
 	char path[];

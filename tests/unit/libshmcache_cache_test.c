@@ -302,6 +302,31 @@ removed_cache_says_so(void **state)
 	assert_int_equal(shmcache_close(heir), 0);
 }
 
+/* Who saw no mapping, and looks for the reason when another has attached. */
+static void
+nobody_goes_on_without_a_mapping(void **state)
+{
+	struct shmcache *cache = test_cache(), *heir;
+	struct shmcache_options o = test_options();
+	struct mapping *m;
+
+	(void)state;
+	assert_int_equal(shmcache_remove(cache->path), 0);
+	assert_true(test_lacks(cache, "k"));
+	assert_int_equal(shmcache_open(cache->path, &o, &heir), 0);
+	while (shmcache_is_available(cache) == 0)
+		(void)sched_yield();
+	m = cache->mapping;
+	cache->mapping = NULL;
+	cache->retry_at_ms = UINT64_MAX;
+	assert_true(test_lacks(cache, "k"));
+	assert_int_equal(test_set(cache, "k", "v"), SHMCACHE_EREMOVED);
+	cache->mapping = m;
+	test_set_ok(cache, "k", "v");
+	assert_int_equal(shmcache_close(cache), 0);
+	assert_int_equal(shmcache_close(heir), 0);
+}
+
 static void
 items_outlive_a_removed_cache(void **state)
 {
@@ -1074,6 +1099,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(pinned_item_stays_while_its_entry_goes),
 	TEST(four_items_can_be_pinned_by_a_thread),
 	cmocka_unit_test(removed_cache_says_so),
+	cmocka_unit_test(nobody_goes_on_without_a_mapping),
 	cmocka_unit_test(items_outlive_a_removed_cache),
 	TEST(stats_may_be_shorter_or_longer),
 	TEST(handle_works_in_a_forked_child),
