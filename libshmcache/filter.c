@@ -82,19 +82,32 @@ tag_of(uint32_t generation)
 	return (uint16_t)(generation >> 1);
 }
 
-/* A word with the bits of this generation. */
-static void
-set_bits(uint64_t *word, uint16_t tag, uint64_t bits)
+/* Neither in use (be it switched off) nor being built any more. */
+static bool
+is_over(const struct mapping *m, uint32_t generation)
 {
-	for (;;) {
-		uint64_t old = shm_load64(word);
-		uint16_t old_tag = (uint16_t)(old >> FILTER_WORD_BITS);
-		uint64_t now = (old_tag == tag ? old & BITS : 0) | bits;
+	uint64_t state = shm_load64(&m->filter->state[0]);
 
-		if ((int16_t)(uint16_t)(old_tag - tag) > 0 ||
-		    (old_tag == tag && (old & BITS) == now) ||
-		    shm_cas64(
-			word, old, (uint64_t)tag << FILTER_WORD_BITS | now))
+	return generation != (uint32_t)(state >> 32) &&
+	       generation != ((uint32_t)state & ~OFF);
+}
+
+/* A word with the bits of this generation.  Where its tag is another, that is an
+   older one's unless the generation is over: a newer one's is written after the
+   state names that, and the state is looked at after the word. */
+static void
+set_bits(
+    const struct mapping *m, uint64_t *word, uint32_t generation, uint64_t bits)
+{
+	uint64_t tag = tag_of(generation);
+
+	for (;;) {
+		uint64_t old = shm_load64_acquire(word);
+		bool own = old >> FILTER_WORD_BITS == tag;
+		uint64_t now = (own ? old & BITS : 0) | bits;
+
+		if ((own ? (old & BITS) == now : is_over(m, generation)) ||
+		    shm_cas64(word, old, tag << FILTER_WORD_BITS | now))
 			return;
 	}
 }
@@ -204,7 +217,7 @@ filter_begin(const struct mapping *m, uint32_t seed, uint32_t *generation_out)
 		next += ((next ^ used) & 1) == 0;
 	} while (!swap_state(m, &s, state_of(s.used, s.used_seed, next, seed)));
 	for (uint64_t i = 0; i < m->filter_lines * FILTER_LINE_WORDS; i++)
-		set_bits(half_of(m, next) + i, tag_of(next), 0);
+		set_bits(m, half_of(m, next) + i, next, 0);
 	*generation_out = next;
 	return 0;
 }
@@ -217,7 +230,7 @@ add_to(const struct mapping *m, uint32_t generation, uint32_t seed,
 	uint64_t *line = half_of(m, generation) + spot.line * FILTER_LINE_WORDS;
 
 	for (unsigned i = 0; i < FILTER_LINE_WORDS; i++)
-		set_bits(&line[i], tag_of(generation), spot.bits[i]);
+		set_bits(m, &line[i], generation, spot.bits[i]);
 }
 
 int
@@ -307,7 +320,7 @@ filter_fill(const struct mapping *m, uint32_t generation, const uint64_t *words)
 
 	for (uint64_t i = 0; i < m->filter_lines * FILTER_LINE_WORDS; i++)
 		if (words[i] != 0)
-			set_bits(&half[i], tag_of(generation), words[i] & BITS);
+			set_bits(m, &half[i], generation, words[i] & BITS);
 }
 
 uint64_t

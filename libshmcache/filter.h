@@ -17,10 +17,13 @@
  *          {seed 32, seed 32}, changed by one CAS of both words
  *   begin    {a, n} -> {a, g}: g above both, of the half that is not a's; then
  *            every word of that half that is older becomes {g, 0}, by CAS, so
- *            that tags are never far apart and their wrap means nothing
+ *            that none is left whose tag would come to mean another
  *   add      fence; look at the state; set the bits, by CAS, in each generation
- *            that it names: if the word's tag is older, it is replaced; if newer,
- *            the generation is over, and nothing is to be done
+ *            that it names: if the word has another tag, look at the state again:
+ *            if it still names the generation, the tag is older, and is
+ *            replaced; else the generation is over, and nothing is to be done.
+ *            (Tags are not compared: a half in use keeps its own, however many
+ *            builds of the other are begun.)
  *   publish  {a, g} -> {g, 0}; refused if another build has begun meanwhile
  *   check    look at the state; the bits of its generation; if one is missing,
  *            [F] acquire fence, look at the state again: if it is another, begin

@@ -200,6 +200,23 @@ any_number_of_builds(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* The half in use keeps its tag meanwhile, and is then built anew. */
+static void
+builds_that_nobody_finishes_are_forgotten(void **state)
+{
+	struct shmcache *cache = cache_with_filter(10, 0);
+
+	(void)state;
+	publish_list(cache, "first", 1);
+	for (unsigned i = 0; i < 33000; i++)
+		(void)begin(cache);
+	publish_list(cache, "second", 1);
+	assert_true(may_have(cache, "second", 0));
+	publish_list(cache, "third", 1);
+	assert_true(may_have(cache, "third", 0));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 /* A builder that was stopped goes on when its half has come to other uses. */
 static void
 who_was_stopped_spoils_nothing(void **state)
@@ -356,6 +373,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(swaps_forget_what_is_gone),
 	cmocka_unit_test(adds_go_to_both),
 	cmocka_unit_test(any_number_of_builds),
+	cmocka_unit_test(builds_that_nobody_finishes_are_forgotten),
 	cmocka_unit_test(who_was_stopped_spoils_nothing),
 	cmocka_unit_test(saved_filters_come_back),
 	cmocka_unit_test(damaged_files_are_refused),
