@@ -367,6 +367,19 @@ options_are_checked(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+static void
+strict_minds_no_error_of_no_filter(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+
+	(void)state;
+	o.filter_error_ppm = 1000;
+	o.strict = 1;
+	cache = test_cache_of(&o);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(without_one_everything_may_exist),
 	cmocka_unit_test(error_is_as_asked),
@@ -378,6 +391,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(saved_filters_come_back),
 	cmocka_unit_test(damaged_files_are_refused),
 	cmocka_unit_test(options_are_checked),
+	cmocka_unit_test(strict_minds_no_error_of_no_filter),
 };
 
 int
