@@ -77,16 +77,19 @@ static int
 copy_pinned(
     const struct call *call, uint64_t slot, bool values, struct scan_copy *copy)
 {
-	uint64_t word = shm_load64_acquire(&call->m->slots[slot]);
+	const uint64_t *at = &call->m->slots[slot];
 	struct entry entry;
 	int result;
 
-	while (!index_pin(call, slot, word, SHM_PIN_ENTRY, &entry)) {
-		uint64_t now = shm_load64_acquire(&call->m->slots[slot]);
+	for (;;) {
+		uint64_t word = shm_load64_acquire(at);
 
-		if (now == word || now == 0 || (now & INDEX_TENTATIVE) != 0)
-			return 0; /* damaged, or gone */
-		word = now;
+		if (word == 0 || (word & INDEX_TENTATIVE) != 0)
+			return 0;
+		if (index_pin(call, slot, word, SHM_PIN_ENTRY, &entry))
+			break;
+		if (shm_load64_acquire(at) == word)
+			return 0; /* damaged */
 	}
 	result = copy_entry(call->m, &entry, values, copy);
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
@@ -116,10 +119,6 @@ int
 scan_copy_slot(
     const struct call *call, uint64_t slot, bool values, struct scan_copy *copy)
 {
-	uint64_t word = shm_load64(&call->m->slots[slot]);
-
-	if (word == 0 || (word & INDEX_TENTATIVE) != 0)
-		return 0;
 	return call->peer != NULL ? copy_pinned(call, slot, values, copy)
 				  : copy_unpinned(call->m, slot, values, copy);
 }

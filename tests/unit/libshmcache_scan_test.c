@@ -5,9 +5,13 @@
  */
 #include "libshmcache/glob.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/scan.h"
 #include "tests/unit/cache_support.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define KEYS 300
@@ -349,6 +353,55 @@ max_items_is_never_passed(void **state)
 	}
 }
 
+/* A slot whose word is displaced by one that is being inserted, and back. */
+struct flicker {
+	uint64_t *slot;
+	uint64_t words[2];
+	_Atomic bool stop;
+};
+
+static void *
+run_flicker(void *context)
+{
+	struct flicker *f = context;
+
+	for (unsigned i = 0; !f->stop; i++)
+		(void)shm_cas64(f->slot, f->words[i % 2], f->words[1 - i % 2]);
+	return NULL;
+}
+
+static void
+scan_shows_nothing_tentative(void **state)
+{
+	struct shmcache *cache = test_cache_of_one_window();
+	struct flicker f = { .stop = false };
+	struct scan_copy copy = { .buffer = NULL };
+	unsigned ghosts = 0;
+	struct call call;
+	struct found found;
+	pthread_t thread;
+
+	(void)state;
+	test_set_ok(cache, "k", "value");
+	found = test_find(cache, "k");
+	call = test_enter(cache);
+	f.slot = &call.m->slots[found.slot];
+	f.words[0] = found.word;
+	f.words[1] =
+	    test_write_unlinked(&call, "ghost", "value") | INDEX_TENTATIVE;
+	assert_int_equal(pthread_create(&thread, NULL, run_flicker, &f), 0);
+	for (unsigned i = 0; i < 2000000; i++)
+		ghosts +=
+		    scan_copy_slot(&call, found.slot, false, &copy) == 1 &&
+		    copy.entry.key_bytes != 1;
+	f.stop = true;
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	call_leave();
+	free(copy.buffer);
+	assert_int_equal(ghosts, 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 strict_options_must_be_those_of_the_cache(void **state)
 {
@@ -508,6 +561,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(globs_take_bounded_time),
 	cmocka_unit_test(read_only_handles_read),
 	cmocka_unit_test(max_items_is_never_passed),
+	cmocka_unit_test(scan_shows_nothing_tentative),
 	cmocka_unit_test(strict_options_must_be_those_of_the_cache),
 	cmocka_unit_test(listed_owners_are_trusted),
 	cmocka_unit_test(calls_are_sampled),
