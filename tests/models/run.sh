@@ -267,7 +267,7 @@ while read -r row_size expected model options <&3; do
 		;;
 	esac
 done 3<"$work/table"
-for model in pin extents install insert peers invalidate; do
+for model in pin extents install insert frozen peers invalidate; do
 	all_reached "$model"
 done
 rm -f "$work/table"
