@@ -491,6 +491,10 @@ int shmcache_glob_check(const void *glob, size_t glob_bytes);
  * tags stay with it through touch, append, prepend and increments; whatever
  * else stores replaces them, as it does client flags.
  *
+ * A delete is none of these: it takes away what is there, and does not make a
+ * snapshot older.  Where a slow load must not bring an entry back, give it a tag
+ * of its own, and invalidate that.
+ *
  * Entries may be invalidated that do not have the tag, if both tags fall on one
  * word of the cache's tag table (see the option expected_tags): they are misses.
  */
