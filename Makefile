@@ -209,6 +209,7 @@ help:
 	  'make check-package    build the Debian packages, for lintian to look at' \
 	  'make check-chroot     the same, and use them in a system of their own' \
 	  'make stress           the long tests' \
+	  'make coverage         branches that the tests take (gcovr)' \
 	  'make bench            against the floor and alternatives, to docs/bench;' \
 	  '                      bench-quick: ratios, in two minutes, against what' \
 	  '                      is expected; bench-large: 100 million items' \
@@ -425,6 +426,20 @@ stress: all $(foreach f,stress crash fuzz multi,$(call tests_of,$f))
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
 	  --check planted '$(PLANTED)' \
 	  --check package 'scripts/check-package.sh --chroot'
+
+# Branches of shm/ and libshmcache/ that the tests of $(COVERED) take; those of
+# crash/ kill their processes, which then count nothing.
+COVERED ?= unit multi fuzz
+coverage:
+	$(Q)command -v gcovr >/dev/null || { echo 'gcovr is not installed'; \
+	  exit 77; }
+	$(Q)$(MAKE) BUILD=build-coverage OPT='-O0 -g' CFLAGS=--coverage \
+	  LDFLAGS=--coverage $(COVERED:%=check-%)
+	$(Q)gcovr --root . --object-directory build-coverage --branches \
+	  --filter shm/ --filter libshmcache/ --exclude-throw-branches
+	$(Q)gcovr --root . --object-directory build-coverage --print-summary \
+	  --filter shm/ --filter libshmcache/ -o build-coverage/lines.txt
+
 bench bench-quick bench-large: all $(BENCHES)
 	$(Q)bench/run.sh $(BUILD) $(patsubst bench-%,%,$@)
 demo: all $(DEMOS)

@@ -59,6 +59,7 @@ table() {
 	ci|opt|debhelper, for the packages|cmd dh|debhelper|-|-|-
 	ci|opt|lintian, for the packages|cmd lintian|lintian|-|-|-
 	ci|opt|clang|cmd clang|clang|clang|clang|clang
+	ci|opt|gcovr, for make coverage|cmd gcovr|gcovr|gcovr|gcovr|gcovr
 	ci|opt|libFuzzer, for the damaged segments|libfuzzer|libclang-rt-14-dev|compiler-rt|compiler-rt|compiler-rt
 	ci|opt|clang-format 14|cmd clang-format-14|clang-format-14|-|-|-
 	EOF
