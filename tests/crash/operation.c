@@ -917,7 +917,7 @@ store_all(struct shmcache *cache, const struct operation *operation)
 	    !store_old(cache, operation))
 		return false;
 	if ((operation->flags & OPERATION_COUNTER) != 0 &&
-	    !make_counter(cache, &operation->record))
+	    !make_counter(cache, &old))
 		return false;
 	for (unsigned i = 0;
 	     (operation->flags & OPERATION_READ) != 0 && i < operation->others;
