@@ -20,7 +20,9 @@
  * 1994.)  Entries never move between slots, so a key that is present is never
  * missed.
  *
- * Find      load_acquire a slot [L], pin what it names, load it again [P].
+ * Find      look at all words of a bucket for the tag (each once: entries do
+ *           not move), load_acquire the slot that has it [L], pin what it
+ *           names, load it again [P].
  * Replace   CAS(slot, old, new).
  * Remove    CAS(slot, old, 0).  Whoever wins either CAS accounts for the old
  *           entry, before it lets the pin go.

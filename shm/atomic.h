@@ -13,6 +13,7 @@
  *   shm_faa64            fetch and add; a full fence
  *   shm_cas128           compare and swap of two words; a full fence
  *   shm_publish64        a store followed by a full fence
+ *   shm_match_line       which of a line's words look so; no order: a hint
  *   shm_fence            a full (sequentially consistent) fence
  *   shm_fence_acquire    loads before it are done before loads after it
  *   shm_barrier          the compiler moves nothing across it; no instruction
