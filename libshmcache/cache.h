@@ -81,14 +81,16 @@ call_begin(void)
 {
 	if (__builtin_expect(cache_thread.inside, 0))
 		return false;
-	*(volatile bool *)&cache_thread.inside = true;
+	cache_thread.inside = true;
+	shm_barrier();
 	return true;
 }
 
 static inline void
 call_end(void)
 {
-	*(volatile bool *)&cache_thread.inside = false;
+	shm_barrier();
+	cache_thread.inside = false;
 }
 
 /*
