@@ -120,23 +120,23 @@ at_most(const char *function, const char *what, unsigned calls, uint64_t bound)
 	CHECK(instructions <= bound);
 }
 
-/* GCC 12: 312, clang 14: 297. */
+/* GCC 12: 343; clang 14 some 15 less. */
 static void
 hit(void)
 {
-	at_most("shmcache_get", "hit", LOOPS, 345);
+	at_most("shmcache_get", "hit", LOOPS, 370);
 }
 
 static void
 miss(void)
 {
-	at_most("shmcache_get", "miss", LOOPS, 215);
+	at_most("shmcache_get", "miss", LOOPS, 220);
 }
 
 static void
 set_in_place_of_another(void)
 {
-	at_most("shmcache_set", "set", KEYS + LOOPS, 1200);
+	at_most("shmcache_set", "set", KEYS + LOOPS, 1250);
 }
 
 int
