@@ -294,15 +294,6 @@ void entry_carry(const struct mapping *m, const struct entry *entry,
 /* A counter's value as text, not terminated; returns its length. */
 uint32_t entry_number_text(int64_t value, char text[ENTRY_NUMBER_BYTES + 1]);
 
-/* The value of a counter now. */
-static inline int64_t
-entry_number(const struct entry *entry)
-{
-	const struct cell_shared *cell = (const void *)entry->value;
-
-	return (int64_t)shm_load64_acquire(&cell->value);
-}
-
 /* Value and version of a counter at one moment. */
 struct cell_shared entry_cell(const struct entry *entry);
 
