@@ -2,8 +2,8 @@
 /*
  * api_write.c - set, delete, touch; and what all calls that store share
  *
- * A touch changes the expiry word in place; where that is frozen (entry.h) it
- * writes the entry anew (update.h).
+ * A touch changes the expiry word in place; where that is frozen (entry.h), or
+ * a counter's value is got too, it writes the entry anew (update.h).
  */
 #include "libshmcache/error.h"
 #include "libshmcache/evict.h"
@@ -256,6 +256,16 @@ make_touched(const struct update *update, const struct entry *old,
 /* Not an error: somebody carries the entry on, so go by replacing. */
 #define TOUCH_FROZEN 1
 
+/* A frozen entry does; and a counter whose value is got too: it changes in another
+   word than the time, and both are to be of one moment. */
+static bool
+goes_by_replacing(
+    uint64_t expiry, const struct entry *entry, const struct touch *touch)
+{
+	return (expiry & ENTRY_FROZEN) != 0 ||
+	       (touch->sink != NULL && entry_is_counter(entry));
+}
+
 /* The found entry is pinned. */
 static int
 touch_found(
@@ -272,7 +282,7 @@ touch_found(
 		error = learn_touched(call->m, &found->entry, touch);
 		if (error != 0)
 			return error;
-		if ((old & ENTRY_FROZEN) != 0)
+		if (goes_by_replacing(old, &found->entry, touch))
 			return TOUCH_FROZEN;
 		/* Before, lest a kill in between hides it from sweeps; and
 		   after, lest a sweep in between does. */

@@ -359,6 +359,41 @@ no_increment_is_lost(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Value and time lie in two words, which others change and read meanwhile. */
+static void
+get_and_touch_takes_a_counter_at_one_moment(void **state)
+{
+	struct shmcache *cache = test_cache();
+	const int64_t initial = 7;
+	struct found before, after;
+	int64_t value = 0, ttl_ms = 0;
+	uint64_t version;
+	char buffer[32];
+	size_t bytes;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_incr(cache, "n", 1, 1, &initial, 1000, &value), 0);
+	version = version_of(cache, "n");
+	before = test_find(cache, "n");
+	assert_int_equal(shmcache_get_and_touch(cache, "n", 1, 100000, buffer,
+			     sizeof(buffer), &bytes, NULL),
+	    0);
+	assert_int_equal(bytes, 1);
+	assert_memory_equal(buffer, "7", 1);
+	/* By one CAS of the slot: the old one tells the old time for good. */
+	after = test_find(cache, "n");
+	assert_int_not_equal(after.word, before.word);
+	assert_true(entry_ttl_ms(cache->mapping, &before.entry) <= 1000);
+	assert_true((entry_cell(&before.entry).version & ENTRY_FROZEN) != 0);
+	assert_int_equal(version_of(cache, "n"), version);
+	assert_int_equal(shmcache_ttl(cache, "n", 1, &ttl_ms), 0);
+	assert_true(ttl_ms > 1000);
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, 8);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 get_and_touch_does_both_or_nothing(void **state)
 {
@@ -481,6 +516,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(counters_survive_an_eviction),
 	cmocka_unit_test(counters_cannot_be_pinned_but_copied),
 	cmocka_unit_test(no_increment_is_lost),
+	cmocka_unit_test(get_and_touch_takes_a_counter_at_one_moment),
 	cmocka_unit_test(get_and_touch_does_both_or_nothing),
 	cmocka_unit_test(expire_at_is_of_the_wall_clock),
 	cmocka_unit_test(many_keys_have_results_of_their_own),
