@@ -122,6 +122,17 @@ age_ms(const struct mapping *m, uint64_t since_ms)
 	return since_ms == 0 || since_ms > now_ms ? 0 : now_ms - since_ms;
 }
 
+/* Header, processes, peers, counters, and regions that are as large in a small
+   cache as in a large one. */
+static uint64_t
+fixed_bytes(const struct shm_geometry *g)
+{
+	const uint64_t *region = g->request.region_bytes;
+
+	return g->region[REGION_INDEX] + region[REGION_TAGS] +
+	       region[REGION_LEASES] + region[REGION_LATENCY];
+}
+
 static int
 measure(const struct mapping *m, struct shmcache_stats *stats)
 {
@@ -135,6 +146,9 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	stats->index_slots = m->bucket_count * INDEX_BUCKET_SLOTS;
 	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
 	stats->capacity_bytes = g->total_bytes;
+	stats->fixed_bytes = fixed_bytes(g);
+	stats->policy = policy_number(m->policy);
+	stats->volatile_only = m->volatile_only;
 	stats->arena_bytes =
 	    (uint64_t)g->request.extent_count * g->request.extent_bytes;
 	stats->extent_bytes = g->request.extent_bytes;
@@ -156,6 +170,14 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 		stats->filter_error_ppm = filter_error_ppm(m);
 	}
 	return count_peers(m, stats);
+}
+
+const char *
+shmcache_policy_name(uint64_t policy)
+{
+	const struct policy *found = policy_numbered(policy);
+
+	return found != NULL ? found->name : "unknown";
 }
 
 int

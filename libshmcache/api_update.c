@@ -415,7 +415,7 @@ step_in_place(const struct call *call, const struct key *key, struct step *step)
 	if (!expire_found(call, &found, COUNT_expired_on_read) &&
 	    entry_is_counter(&found.entry)) {
 		error = step_found(&found.entry, step);
-		entry_mark(&found.entry);
+		entry_mark(call->m, &found.entry);
 	}
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return error;

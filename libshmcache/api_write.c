@@ -3,7 +3,9 @@
  * api_write.c - set, delete, touch; and what all calls that store share
  *
  * A touch changes the expiry word in place; where that is frozen (entry.h), or
- * a counter's value is got too, it writes the entry anew (update.h).
+		if (word == NULL && touch->expires_ms == 0)
+			return 0;
+		if (goes_by_replacing(call->m, old, &found->entry, touch))
  */
 #include "libshmcache/error.h"
 #include "libshmcache/evict.h"
@@ -11,6 +13,7 @@
 #include "libshmcache/index.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/place.h"
 #include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/update.h"
@@ -47,22 +50,41 @@ void
 write_finish(const struct call *call, const struct shm_place *place)
 {
 	shm_pin_clear(call->peer, SHM_PIN_TARGET);
-	if (place->installed)
-		(void)evict_fill_reserve(call);
+	if (place_near_end(call->m, place))
+		(void)evict_fill_reserve(call, call->m->reserve);
+	else if (place->installed)
+		(void)evict_fill_reserve(call, call->m->reserve - 1);
+}
+
+int
+write_window_full(const struct call *call, const struct shm_place *place)
+{
+	shm_arena_account(call->m->segment, place->extent, place->generation,
+	    -(int64_t)place->bytes);
+	return shm_error_note(SHMCACHE_EFULL,
+	    "the key's part of the index is full of entries that never expire: "
+	    "create the cache with more expected_items");
 }
 
 static int
 store(const struct call *call, const struct key *key,
-    const struct entry_content *content)
+    struct entry_content *content)
 {
 	struct shm_place place;
 	enum index_put put;
-	int error = evict_reserve(call, entry_bytes(content), &place);
+	int error;
 
+	place_choose(call, key, content);
+	error = evict_reserve(call, content->log, entry_bytes(content), &place);
 	if (error != 0)
 		return error;
 	entry_write(call->m, &place, content);
 	put = index_put(call, key, index_word(key, &place), false);
+	if (put == PUT_FULL) {
+		error = write_window_full(call, &place);
+		write_finish(call, &place);
+		return error;
+	}
 	stats_count(call->peer, COUNT_sets);
 	stats_count(
 	    call->peer, put == PUT_REPLACED ? COUNT_replaces : COUNT_inserts);
@@ -253,16 +275,19 @@ make_touched(const struct update *update, const struct entry *old,
 	return error;
 }
 
-/* Not an error: somebody carries the entry on, so go by replacing. */
+/* Not an error: somebody carries the entry on, or it has no expiry to change, or
+   belongs to another log then, so go by replacing. */
 #define TOUCH_FROZEN 1
 
-/* A frozen entry does; and a counter whose value is got too: it changes in another
-   word than the time, and both are to be of one moment. */
+/* A frozen entry does; one that is to have no time any more, where only those
+   with a time may be evicted; and a counter whose value is got too: it changes in
+   another word than the time, and both are to be of one moment. */
 static bool
-goes_by_replacing(
-    uint64_t expiry, const struct entry *entry, const struct touch *touch)
+goes_by_replacing(const struct mapping *m, uint64_t expiry,
+    const struct entry *entry, const struct touch *touch)
 {
 	return (expiry & ENTRY_FROZEN) != 0 ||
+	       (touch->expires_ms == 0 && m->volatile_only) ||
 	       (touch->sink != NULL && entry_is_counter(entry));
 }
 
@@ -271,10 +296,10 @@ static int
 touch_found(
     const struct call *call, const struct found *found, struct touch *touch)
 {
-	uint64_t *word = &found->entry.shared->expiry;
+	uint64_t *word = found->entry.expiry;
 
 	for (;;) {
-		uint64_t old = shm_load64(word);
+		uint64_t old = word != NULL ? shm_load64(word) : ENTRY_FROZEN;
 		int error;
 
 		if (expire_found(call, found, COUNT_expired_on_read))
@@ -282,7 +307,14 @@ touch_found(
 		error = learn_touched(call->m, &found->entry, touch);
 		if (error != 0)
 			return error;
+<<<<<<< HEAD
 		if (goes_by_replacing(old, &found->entry, touch))
+=======
+		if (word == NULL && touch->expires_ms == 0)
+			return 0;
+		if ((old & ENTRY_FROZEN) != 0 ||
+		    (touch->expires_ms == 0 && call->m->volatile_only))
+>>>>>>> 7979473 (Eviction policies chosen by name; s3fifo is the default)
 			return TOUCH_FROZEN;
 		/* Before, lest a kill in between hides it from sweeps; and
 		   after, lest a sweep in between does. */
@@ -307,7 +339,7 @@ touch_in_place(
 	error = touch_found(call, &found, touch);
 	if (error == 0 && touch->sink != NULL) {
 		sink_copy(touch->sink, &touch->facts);
-		entry_mark(&found.entry);
+		entry_mark(call->m, &found.entry);
 	}
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return error;

@@ -7,6 +7,7 @@
 
 #include "libshmcache/entry.h"
 #include "libshmcache/error.h"
+#include "libshmcache/policy.h"
 #include "shm/atomic.h"
 #include "shm/clock.h"
 #include "shm/error.h"
@@ -677,12 +678,17 @@ check_options(const struct shmcache_options *o)
 		{ "owner_count", o->owner_count,
 		    o->owners != NULL ? 65536 : 0 },
 		{ "reserved", o->reserved, 0 },
+		{ "volatile_only", o->volatile_only, 1 },
 	};
 
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
 		if (limits[i].value > limits[i].most)
 			return shm_error_note(-EINVAL, "%s is above %llu",
 			    limits[i].name, (unsigned long long)limits[i].most);
+	if (policy_named(o->policy) == NULL)
+		return shm_error_note(-EINVAL,
+		    "there is no policy \"%.40s\"; there are: %s", o->policy,
+		    policy_names());
 	if (o->default_ttl_ms < SHMCACHE_TTL_NONE)
 		return shm_error_note(-EINVAL, "default_ttl_ms is negative");
 	if (o->mode != 0 &&

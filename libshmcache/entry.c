@@ -16,6 +16,7 @@ content_flags(const struct entry_content *content)
 {
 	return (uint8_t)((content->client_flags != 0 ? ENTRY_CLIENT_FLAGS : 0) |
 			 (content->birth != 0 ? ENTRY_BIRTH : 0) |
+			 (content->expires_ms != 0 ? ENTRY_EXPIRY : 0) |
 			 (content->counter ? ENTRY_COUNTER : 0));
 }
 
@@ -69,15 +70,17 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 {
 	uint8_t *at = m->segment->base + place->offset;
 	uint8_t flags = content_flags(content);
-	struct entry_shared header = { .expiry = content->expires_ms << 1,
-		.seq_low = (uint32_t)content->seq,
+	struct entry_shared header = { .seq_low = (uint32_t)content->seq,
 		.seq_high = (uint16_t)(content->seq >> 32),
-		.flags = flags,
-		.ref = content->ref,
+		.flags =
+		    (uint8_t)(flags | content->tag_count << ENTRY_TAGS_SHIFT),
+		/* Taken over from an entry that died meanwhile? */
+		.ref = content->ref != ENTRY_DEAD ? content->ref : 0,
 		.value_bytes = (uint32_t)entry_value_bytes(content),
 		.key_bytes = (uint16_t)content->key_bytes,
-		.tag_count = (uint8_t)content->tag_count };
+		.stamp = content->stamp };
 	uint64_t client_flags = content->client_flags;
+	uint64_t expiry = content->expires_ms << 1;
 
 	shm_write_bytes(at, &header, sizeof(header));
 	if ((flags & ENTRY_CLIENT_FLAGS) != 0)
@@ -86,6 +89,9 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 	if ((flags & ENTRY_BIRTH) != 0)
 		shm_write_bytes(at + option_offset(flags, ENTRY_BIRTH),
 		    &content->birth, ENTRY_OPTION_BYTES);
+	if ((flags & ENTRY_EXPIRY) != 0)
+		shm_write_bytes(at + option_offset(flags, ENTRY_EXPIRY),
+		    &expiry, ENTRY_OPTION_BYTES);
 	shm_write_bytes(at + entry_tags_offset(flags), content->tags,
 	    content->tag_count * ENTRY_TAG_BYTES);
 	shm_write_bytes(at + entry_key_offset(flags, content->tag_count),
@@ -174,7 +180,7 @@ entry_content(const struct mapping *m, const struct entry *entry,
 	bool counter = entry_is_counter(entry);
 
 	*content_out = (struct entry_content){
-		.expires_ms = shm_load64(&entry->shared->expiry) >> 1,
+		.expires_ms = entry_expires_ms(entry),
 		.key = entry->key,
 		.value = entry->value,
 		.key_bytes = entry->key_bytes,
@@ -184,6 +190,7 @@ entry_content(const struct mapping *m, const struct entry *entry,
 		.tags = entry_tags(entry),
 		.birth = counter ? 0 : entry_version(m, entry),
 		.seq = entry->seq,
+		.stamp = shm_load16(&entry->shared->stamp),
 		.ref = shm_load8(&entry->shared->ref),
 		.counter = counter,
 	};

@@ -2,20 +2,24 @@
 /*
  * entry.h - one key and its value, as it lies in an extent
  *
- *   header 24 | options, 8 bytes each | tags, 4 bytes each | key | value
+ *   header 16 | options, 8 bytes each | tags, 4 bytes each | key | value
  *   | padding to 16
  *
  * An entry is written by one peer before it is linked, and does not change
  * after that, but for three things:
  *
  *   expiry  {time 63, frozen 1}, by CAS: touch stores a new time, freezing sets
- *           the low bit for good.  Whoever carries an entry's content on to
+ *           the low bit for good.  It is an option: an entry without it never
+ *           expires, and a touch goes by replacing.  Whoever carries an entry's content on to
  *           another (a copy of the evictor, a touch by replacing) freezes
  *           first and reads the time then; a touch that meets a frozen word
  *           goes by replacing.  So no acknowledged touch is lost.  A freeze
  *           that is not followed up does no harm.
- *   ref     a byte of its own: readers count it up to 3 by plain stores; a lost
- *           count does no harm.
+ *   ref     a byte of its own: readers count its low two bits up to 3 by plain
+ *           stores; a lost count does no harm.  The rest is the policy's.  Who
+ *           unlinks the entry stores ENTRY_DEAD, so that evictors need not
+ *           look it up; a reader's late mark may hide that, which costs them a
+ *           look-up.
  *   cell    of a counter: {value 64, version 63, frozen 1}, by a CAS of both
  *           words.  Each increment adds one to the version, so that two equal
  *           loads of it enclose one value.  Freezing is as with expiry: an
@@ -50,40 +54,39 @@
 #include <stdint.h>
 
 struct entry_shared {
-	uint64_t expiry; /* {milliseconds 63, frozen 1}; 0 ms: never */
-	uint32_t seq_low;
-	uint16_t seq_high; /* seq: 48 bits */
-	uint8_t flags;     /* ENTRY_... */
-	uint8_t ref;
 	uint32_t value_bytes;
 	uint16_t key_bytes;
-	uint8_t tag_count;
-	uint8_t reserved;
+	uint8_t flags; /* ENTRY_..., number of tags << ENTRY_TAGS_SHIFT */
+	uint8_t ref;
+	uint32_t seq_low;
+	uint16_t seq_high; /* seq: 48 bits */
+	uint16_t stamp;    /* its place in its log (place.h); 0: none */
 };
 
-static_assert(offsetof(struct entry_shared, ref) == 15, "layout");
-static_assert(offsetof(struct entry_shared, tag_count) == 22, "layout");
-static_assert(sizeof(struct entry_shared) == 24, "layout");
+static_assert(offsetof(struct entry_shared, ref) == 7, "layout");
+static_assert(sizeof(struct entry_shared) == 16, "layout");
 
 /* It is read by words. */
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words");
+static_assert(offsetof(struct entry_shared, value_bytes) == 0, "word 0");
+static_assert(offsetof(struct entry_shared, key_bytes) == 4, "word 0");
+static_assert(offsetof(struct entry_shared, flags) == 6, "word 0");
 static_assert(offsetof(struct entry_shared, seq_low) == 8, "word 1");
-static_assert(offsetof(struct entry_shared, flags) == 8 + 6, "word 1");
-static_assert(offsetof(struct entry_shared, value_bytes) == 16, "word 2");
-static_assert(offsetof(struct entry_shared, key_bytes) == 16 + 4, "word 2");
 
-#define ENTRY_CLIENT_FLAGS 0x01u /* option: the caller's flags */
-#define ENTRY_BIRTH        0x02u /* option: the version, of a copy */
-#define ENTRY_OPTIONS      0x03u
-#define ENTRY_COUNTER      0x04u /* not an option: it has a cell, no value */
+#define ENTRY_EXPIRY       0x01u /* option: {milliseconds 63, frozen 1} */
+#define ENTRY_CLIENT_FLAGS 0x02u /* option: the caller's flags */
+#define ENTRY_BIRTH        0x04u /* option: the version, of a copy */
+#define ENTRY_OPTIONS      0x07u
+#define ENTRY_COUNTER      0x08u /* not an option: it has a cell, no value */
 #define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER)
 #define ENTRY_OPTION_BYTES 8u
 
 #define ENTRY_TAGS_MAX        SHMCACHE_TAGS_MAX
 #define ENTRY_TAG_BYTES       4u
+#define ENTRY_TAGS_SHIFT      4u /* in the header's flags */
 #define ENTRY_FROZEN          1ull
-#define ENTRY_REF_MAX         3u
-#define ENTRY_NUMBER_BYTES    20u /* of the longest number as text */
+#define ENTRY_DEAD            0xffu /* as ref: unlinked, for good; a hint */
+#define ENTRY_NUMBER_BYTES    20u   /* of the longest number as text */
 #define ENTRY_COUNTER_VERSION (1ull << 63)
 
 /* A counter's cell, as it lies in the segment. */
@@ -114,6 +117,8 @@ struct entry_content {
 	uint64_t birth;   /* 0: it is new */
 	uint64_t seq;
 	uint64_t expires_ms; /* 0: never */
+	uint32_t log;        /* where it goes */
+	uint16_t stamp;
 	uint8_t ref;
 	bool counter;            /* instead of a value: */
 	struct cell_shared cell; /* version 0: it is new */
@@ -122,6 +127,7 @@ struct entry_content {
 /* An entry, taken apart and checked; valid while its extent is pinned. */
 struct entry {
 	struct entry_shared *shared;
+	uint64_t *expiry; /* NULL: it has none */
 	const uint8_t *key;
 	const uint8_t *value;
 	uint32_t key_bytes;
@@ -160,7 +166,8 @@ entry_round(uint64_t bytes)
 static inline uint32_t
 entry_options_bytes(uint8_t flags)
 {
-	return ENTRY_OPTION_BYTES * (((flags & ENTRY_CLIENT_FLAGS) != 0) +
+	return ENTRY_OPTION_BYTES * (((flags & ENTRY_EXPIRY) != 0) +
+					((flags & ENTRY_CLIENT_FLAGS) != 0) +
 					((flags & ENTRY_BIRTH) != 0));
 }
 
@@ -211,21 +218,24 @@ entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
 	uint64_t room = m->extent_bytes - (in_arena & (m->extent_bytes - 1));
 	void *at = m->base + offset;
 	struct entry_shared *shared = at;
-	uint64_t head, lengths, payload;
+	uint64_t lengths, payload;
 	uint32_t value_at;
 
 	if (room < sizeof(*shared) + 1)
 		return false;
-	head = entry_header_word(shared, 1);
-	lengths = entry_header_word(shared, 2);
+	lengths = entry_header_word(shared, 0);
 	entry_out->shared = shared;
 	entry_out->offset = offset;
 	entry_out->extent = (uint32_t)(in_arena >> m->extent_shift);
-	entry_out->seq = head & CACHE_SEQ_MAX;
-	entry_out->flags = (uint8_t)(head >> 48);
+	entry_out->seq = entry_header_word(shared, 1) & CACHE_SEQ_MAX;
 	entry_out->value_bytes = (uint32_t)lengths;
 	entry_out->key_bytes = (uint16_t)(lengths >> 32);
-	entry_out->tag_count = (uint8_t)(lengths >> 48);
+	entry_out->flags = (uint8_t)(lengths >> 48 & ENTRY_FLAGS);
+	entry_out->tag_count =
+	    (uint8_t)(lengths >> (48 + ENTRY_TAGS_SHIFT) & 0xf);
+	entry_out->expiry = (entry_out->flags & ENTRY_EXPIRY) != 0
+				? (void *)(shared + 1) /* the first option */
+				: NULL;
 	value_at = entry_value_offset(
 	    entry_out->flags, entry_out->tag_count, entry_out->key_bytes);
 	entry_out->key =
@@ -301,12 +311,21 @@ struct cell_shared entry_cell(const struct entry *entry);
 bool entry_cell_swap(const struct entry *entry, const struct cell_shared *from,
     const struct cell_shared *to);
 
+/* When it expires, in milliseconds; 0: never. */
+static inline uint64_t
+entry_expires_ms(const struct entry *entry)
+{
+	return entry->expiry != NULL ? shm_load64(entry->expiry) >> 1 : 0;
+}
+
 /* Stop all further touches; returns the time it expires, 0 for never. */
 static inline uint64_t
 entry_freeze(const struct entry *entry)
 {
-	uint64_t *word = &entry->shared->expiry;
+	uint64_t *word = entry->expiry;
 
+	if (word == NULL)
+		return 0;
 	for (;;) {
 		uint64_t old = shm_load64(word);
 
@@ -341,7 +360,7 @@ entry_invalidated(const struct mapping *m, const struct entry *entry)
 static inline bool
 entry_expired(const struct mapping *m, const struct entry *entry)
 {
-	uint64_t expires_ms = shm_load64(&entry->shared->expiry) >> 1;
+	uint64_t expires_ms = entry_expires_ms(entry);
 
 	return expires_ms != 0 && mapping_now_ms(m) >= expires_ms;
 }
@@ -357,7 +376,7 @@ entry_valid(const struct mapping *m, const struct entry *entry)
 static inline int64_t
 entry_ttl_ms(const struct mapping *m, const struct entry *entry)
 {
-	uint64_t expires_ms = shm_load64(&entry->shared->expiry) >> 1;
+	uint64_t expires_ms = entry_expires_ms(entry);
 	uint64_t now_ms;
 
 	if (expires_ms == 0)
@@ -366,14 +385,23 @@ entry_ttl_ms(const struct mapping *m, const struct entry *entry)
 	return expires_ms > now_ms ? (int64_t)(expires_ms - now_ms) : 0;
 }
 
-/* Leave a reference mark: at most 3 writes in an entry's stay. */
+/*
+ * Leave a reference mark: at most 3 writes in an entry's stay, and none while it
+ * is in the window of its log (policy.h).
+ */
 static inline void
-entry_mark(const struct entry *entry)
+entry_mark(const struct mapping *m, const struct entry *entry)
 {
 	uint8_t ref = shm_load8(&entry->shared->ref);
+	uint16_t stamp;
 
-	if (ref < ENTRY_REF_MAX)
-		shm_store8(&entry->shared->ref, (uint8_t)(ref + 1));
+	if ((ref & POLICY_MARKS_MAX) == POLICY_MARKS_MAX)
+		return;
+	stamp = shm_load16(&entry->shared->stamp);
+	if (stamp != 0 && (uint16_t)(shm_load64(m->window_position) - stamp) <
+			      m->window_ticks)
+		return;
+	shm_store8(&entry->shared->ref, (uint8_t)(ref + 1));
 }
 
 #endif /* LIBSHMCACHE_ENTRY_H */

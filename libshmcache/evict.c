@@ -6,15 +6,15 @@
 #include "libshmcache/evict.h"
 
 #include "libshmcache/entry.h"
+#include "libshmcache/expire.h"
+#include "libshmcache/ghost.h"
 #include "libshmcache/index.h"
+#include "libshmcache/place.h"
 #include "libshmcache/policy.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
 
 #include <sched.h>
-
-/* Only one log yet: `clock` has no probation. */
-#define LOG_MAIN 0u
 
 /*
  * Passes over all extents before a set gives up.  Where all of them are pinned
@@ -24,35 +24,92 @@
  */
 #define PASSES_MAX 32u
 
+/* Extents that one eviction lets pass.  After these the best of one is kept. */
+#define LET_PASS_MAX 8u
+
+/* An eviction of one extent. */
+struct eviction {
+	struct shm_extent extent;
+	enum evict_mode mode;
+	uint32_t budget;         /* bytes that may still be copied on */
+	uint32_t least_worth;    /* that is copied */
+	uint32_t least_budget;   /* of those that are worth just that */
+	uint64_t bytes, entries; /* that could be read */
+	bool stuck; /* an entry must stay, and there is no room for its copy */
+};
+
+/* An extent whose readable entries may not be dropped. */
+static bool
+is_lasting(const struct shm_extent *extent)
+{
+	return extent->log == LOG_LASTING;
+}
+
 /* An entry on its way out. */
 struct leaver {
 	struct entry entry;
 	struct key key;
 	uint64_t word; /* its final word */
+	struct policy_verdict verdict;
+	bool readable;
 };
 
-/* Reserves, and notes when an extent was begun. */
-static int
-reserve(const struct call *call, uint32_t bytes, struct shm_place *place_out)
+/* What the policy says; or that a cleaned entry stays as it is, the rather the
+   more the policy would keep it. */
+static struct policy_verdict
+judge(const struct call *call, const struct eviction *eviction,
+    const struct entry *entry)
 {
-	int error = shm_arena_reserve(call->peer, LOG_MAIN, bytes, place_out);
+	struct policy_view view = { .bytes = entry->bytes,
+		.mean_bytes =
+		    (uint32_t)shm_load64(&call->m->shared->mean_bytes),
+		.marks = shm_load8(&entry->shared->ref),
+		.log = (uint8_t)eviction->extent.log };
+	struct policy_verdict verdict = call->m->policy->judge(&view);
 
-	if (error == 0 && place_out->installed)
+	if (verdict.worth > POLICY_WORTH_MAX) /* of damaged marks */
+		verdict.worth = POLICY_WORTH_MAX;
+	if (eviction->mode == EVICT_CLEAN) {
+		verdict.worth += verdict.worth < POLICY_WORTH_MAX;
+		verdict.marks = view.marks;
+		verdict.remember = false;
+	}
+	return verdict;
+}
+
+/* Reserves, and notes when an extent was begun and how far its log is. */
+static int
+reserve(const struct call *call, uint32_t log, uint32_t bytes,
+    struct shm_place *place_out)
+{
+	int error = shm_arena_reserve(call->peer, log, bytes, place_out);
+
+	if (error != 0)
+		return error;
+	place_advance(call->m, log, place_out);
+	if (place_out->installed)
 		shm_arena_set_stamp(call->m->segment, place_out->extent,
 		    place_out->generation, mapping_now_ms(call->m));
-	return error;
+	return 0;
 }
 
 /* Writes the copy; its word goes into *word_out, its extent is the target. */
 static bool
-write_copy(const struct call *call, const struct leaver *l, uint8_t ref,
-    struct shm_place *place, uint64_t *word_out)
+write_copy(const struct call *call, const struct eviction *eviction,
+    const struct leaver *l, struct shm_place *place, uint64_t *word_out)
 {
 	struct entry_content content;
+	uint32_t bytes;
 
 	entry_carry(call->m, &l->entry, &content);
-	content.ref = ref;
-	if (reserve(call, entry_bytes(&content), place) != 0)
+	content.ref = l->verdict.marks;
+	content.log =
+	    eviction->mode == EVICT_CLEAN ? eviction->extent.log : LOG_MAIN;
+	if (eviction->mode != EVICT_CLEAN)
+		content.stamp = place_stamp(call->m, LOG_MAIN);
+	bytes = entry_bytes(&content);
+	if (bytes > eviction->budget ||
+	    reserve(call, content.log, bytes, place) != 0)
 		return false;
 	entry_write(call->m, place, &content);
 	*word_out = index_word(&l->key, place);
@@ -62,21 +119,21 @@ write_copy(const struct call *call, const struct leaver *l, uint8_t ref,
 /* Puts a copy in the slot.  False: the entry could not be kept, or the slot has
    changed. */
 static bool
-copy_on(const struct call *call, const struct leaver *l, uint64_t slot,
-    uint8_t ref, uint32_t *budget)
+copy_on(const struct call *call, struct eviction *eviction,
+    const struct leaver *l, uint64_t slot)
 {
 	struct shm_place place;
 	uint64_t word;
 	bool linked;
 
-	if (!write_copy(call, l, ref, &place, &word))
+	if (!write_copy(call, eviction, l, &place, &word))
 		return false;
 	linked = shm_cas64(&call->m->slots[slot], l->word, word);
 	if (!linked)
 		shm_arena_account(call->m->segment, place.extent,
 		    place.generation, -(int64_t)place.bytes);
 	shm_pin_clear(call->peer, SHM_PIN_TARGET);
-	*budget -= place.bytes < *budget ? place.bytes : *budget;
+	eviction->budget -= place.bytes;
 	if (linked) {
 		stats_count(call->peer, COUNT_second_chances);
 		stats_add(call->peer, COUNT_copied_bytes, place.bytes);
@@ -84,30 +141,43 @@ copy_on(const struct call *call, const struct leaver *l, uint64_t slot,
 	return linked;
 }
 
-/* An eviction of one extent. */
-struct eviction {
-	struct shm_extent extent;
-	enum evict_mode mode;
-	uint32_t budget; /* bytes that may still be copied on */
-};
+/* Is it worth its bytes?  Takes them, of those that may be worth the least. */
+static bool
+chosen(struct eviction *eviction, const struct leaver *l)
+{
+	if (!l->readable || l->verdict.worth < eviction->least_worth)
+		return false;
+	if (l->verdict.worth > eviction->least_worth)
+		return true;
+	if (l->entry.bytes > eviction->least_budget)
+		return false;
+	eviction->least_budget -= l->entry.bytes;
+	return true;
+}
 
 /* Takes the entry's final word out of this slot, or to its copy. */
 static void
 unlink_final(const struct call *call, struct eviction *eviction,
-    const struct leaver *l, uint64_t slot)
+    struct leaver *l, uint64_t slot)
 {
-	bool readable = entry_valid(call->m, &l->entry);
-	uint8_t ref = shm_load8(&l->entry.shared->ref);
-	struct policy_verdict verdict = eviction->mode == EVICT_CLEAN
-					    ? policy_clean(ref)
-					    : policy_clock(ref);
-
-	if (readable && verdict.keep && l->entry.bytes <= eviction->budget &&
-	    copy_on(call, l, slot, verdict.ref, &eviction->budget))
+	l->readable = entry_valid(call->m, &l->entry);
+	l->verdict = judge(call, eviction, &l->entry);
+	if (l->readable) {
+		eviction->bytes += l->entry.bytes;
+		eviction->entries++;
+	}
+	if (chosen(eviction, l) && copy_on(call, eviction, l, slot))
 		return;
-	if (shm_cas64(&call->m->slots[slot], l->word, 0))
-		stats_count(call->peer,
-		    readable ? COUNT_evictions : COUNT_evicted_expired);
+	if (l->readable && is_lasting(&eviction->extent)) {
+		eviction->stuck = shm_load64(&call->m->slots[slot]) == l->word;
+		return;
+	}
+	if (!shm_cas64(&call->m->slots[slot], l->word, 0))
+		return;
+	stats_count(
+	    call->peer, l->readable ? COUNT_evictions : COUNT_evicted_expired);
+	if (l->readable && l->verdict.remember && call->m->ghost_words > 0)
+		ghost_add(call->m, &l->key);
 }
 
 /* Repeats until the entry's window names it neither way. */
@@ -123,9 +193,12 @@ unlink_entry(const struct call *call, struct eviction *eviction, uint32_t at)
 
 	if (!entry_open(call->m, place.offset, &l.entry))
 		return; /* damaged: nothing that find would open */
+	if (shm_load8(&l.entry.shared->ref) == ENTRY_DEAD)
+		return;
 	index_entry_key(call->m, &l.entry, &l.key);
 	l.word = index_word(&l.key, &place);
-	while (index_holds(call, &l.key, l.word, &slot, &seen)) {
+	while (!eviction->stuck &&
+	       index_holds(call, &l.key, l.word, &slot, &seen)) {
 		if (seen == l.word)
 			unlink_final(call, eviction, &l, slot);
 		else
@@ -133,26 +206,111 @@ unlink_entry(const struct call *call, struct eviction *eviction, uint32_t at)
 	}
 }
 
+/* May it be returned, as far as it itself tells? */
+static bool
+is_live(const struct call *call, const struct entry *entry)
+{
+	return shm_load8(&entry->shared->ref) != ENTRY_DEAD &&
+	       entry_valid(call->m, entry);
+}
+
+static uint32_t
+copies_max(const struct mapping *m)
+{
+	return (uint32_t)(m->extent_bytes * POLICY_KEPT_PERCENT / 100);
+}
+
+/*
+ * What is worth being copied: if all that the policy would keep is more than
+ * the budget, the best of it.  Entries that nothing names any more count too,
+ * so the choice may be too strict; never too lax.
+ */
+static void
+set_standard(const struct call *call, struct eviction *eviction)
+{
+	const struct shm_extent *extent = &eviction->extent;
+	struct shm_segment *segment = call->m->segment;
+	uint64_t base = shm_arena_offset(segment, extent->number);
+	uint64_t bytes[POLICY_WORTH_MAX + 1] = { 0 }, sum = 0;
+	uint32_t at = 0, worth = POLICY_WORTH_MAX;
+
+	eviction->least_worth = 1;
+	eviction->least_budget = UINT32_MAX;
+	if (shm_arena_live(segment, extent->number, extent->generation) <=
+	    eviction->budget)
+		return;
+	while ((at = shm_arena_next_start(segment, extent->number,
+		    extent->generation, at, true)) != UINT32_MAX) {
+		struct entry entry;
+
+		if (entry_open(call->m, base + at, &entry) &&
+		    is_live(call, &entry))
+			bytes[judge(call, eviction, &entry).worth] +=
+			    entry.bytes;
+		at += SHM_UNIT_BYTES;
+	}
+	while (worth > 1 && sum + bytes[worth] <= eviction->budget)
+		sum += bytes[worth--];
+	eviction->least_worth = worth;
+	eviction->least_budget =
+	    sum < eviction->budget ? eviction->budget - (uint32_t)sum : 0;
+}
+
+/* Everything that can be read is copied, by whoever is at it. */
+static void
+keep_all(struct eviction *eviction)
+{
+	eviction->mode = EVICT_CLEAN;
+	eviction->budget = UINT32_MAX;
+	eviction->least_worth = 0;
+	eviction->least_budget = UINT32_MAX;
+}
+
+/* A running mean, over about the last 16 extents. */
+static void
+note_mean(const struct call *call, const struct eviction *eviction)
+{
+	uint64_t *word = &call->m->shared->mean_bytes;
+	uint64_t mean = shm_load64(word), here;
+
+	if (eviction->entries == 0)
+		return;
+	here = eviction->bytes / eviction->entries;
+	shm_store64(word, mean == 0 ? here : (mean * 15 + here + 8) / 16);
+}
+
 bool
 evict_finish(const struct call *call, const struct shm_extent *extent,
     enum evict_mode mode, bool fresh)
 {
 	struct shm_segment *segment = call->m->segment;
-	struct eviction eviction = { *extent, mode,
-		mode == EVICT_DROP ? 0 : (uint32_t)call->m->extent_bytes / 2 };
+	struct eviction eviction = { .extent = *extent,
+		.mode = mode,
+		.budget = copies_max(call->m),
+		.least_worth = POLICY_WORTH_MAX + 1 };
 	struct shm_extent limbo = *extent;
 	uint32_t at = 0;
 
 	if (!shm_arena_pin_walk(call->peer, extent))
 		return false;
-	while ((at = shm_arena_next_start(segment, extent->number,
+	if (is_lasting(extent))
+		keep_all(&eviction);
+	else if (mode != EVICT_DROP)
+		set_standard(call, &eviction);
+	while (!eviction.stuck &&
+	       (at = shm_arena_next_start(segment, extent->number,
 		    extent->generation, at, true)) != UINT32_MAX) {
 		unlink_entry(call, &eviction, at);
 		at += SHM_UNIT_BYTES;
 	}
+	if (eviction.stuck) {
+		shm_pin_clear(call->peer, SHM_PIN_SCAN);
+		return false; /* it stays EVICTING, and readable */
+	}
 	if (shm_arena_end_evict(segment, extent))
 		stats_count(call->peer, COUNT_extents_evicted);
 	shm_pin_clear(call->peer, SHM_PIN_SCAN);
+	note_mean(call, &eviction);
 	limbo.state = SHM_LIMBO;
 	return evict_recycle(call, &limbo, fresh);
 }
@@ -181,11 +339,16 @@ evict_extent(const struct call *call, const struct shm_extent *extent,
 
 /* What one pass over the extents has seen. */
 struct survey {
+	uint64_t now_ms;
 	uint32_t free;
-	bool recycled;  /* something was, on the way */
-	bool abandoned; /* nobody is at work in `evicting` */
+	uint32_t written[CACHE_LOGS]; /* ACTIVE or SEALED */
+	bool recycled;                /* something was, on the way */
+	bool abandoned;               /* nobody is at work in `evicting` */
 	struct shm_extent evicting;
-	struct shm_extent deadest; /* SEALED, mostly dead; else SHM_DAMAGED */
+	uint32_t most_dead;
+	struct shm_extent deadest; /* worth cleaning; else SHM_DAMAGED */
+	uint64_t longest_due_ms;
+	struct shm_extent due; /* worth sweeping; else SHM_DAMAGED */
 };
 
 bool
@@ -206,65 +369,229 @@ note_evicting(const struct call *call, const struct shm_extent *e, bool fresh,
 	s->abandoned = evict_abandoned(call, e, fresh);
 }
 
+/* An extent whose first entry expired so long ago that others will have too:
+   an eighth of the time since it was begun. */
+static void
+note_due(const struct call *call, const struct shm_extent *e, struct survey *s)
+{
+	struct shm_segment *segment = call->m->segment;
+	uint64_t hint = shm_arena_hint(segment, e->number, e->generation);
+	uint64_t begun = shm_arena_stamp(segment, e->number, e->generation);
+	uint64_t since_ms;
+
+	if (hint >= s->now_ms)
+		return;
+	since_ms = s->now_ms - hint;
+	if (since_ms > s->longest_due_ms && since_ms * 8 > s->now_ms - begun) {
+		s->longest_due_ms = since_ms;
+		s->due = *e;
+	}
+}
+
+static void
+note_sealed(
+    const struct call *call, const struct shm_extent *e, struct survey *s)
+{
+	struct shm_segment *segment = call->m->segment;
+	uint32_t used = shm_arena_tail(segment, e->number, e->generation);
+	uint32_t live = shm_arena_live(segment, e->number, e->generation);
+	uint32_t dead = used > live ? used - live : 0;
+
+	if (is_lasting(e) && live > copies_max(call->m))
+		return;
+	if (policy_worth_cleaning(dead, call->m->extent_bytes) &&
+	    dead > s->most_dead) {
+		s->most_dead = dead;
+		s->deadest = *e;
+	}
+}
+
 /* Looks at every extent once, and recycles the first that it can. */
 static void
 look_around(const struct call *call, bool fresh, struct survey *s)
 {
 	struct shm_segment *segment = call->m->segment;
-	uint32_t least = UINT32_MAX;
 
-	*s = (struct survey){ .evicting.state = SHM_DAMAGED,
-		.deadest.state = SHM_DAMAGED };
+	*s = (struct survey){ .now_ms = mapping_now_ms(call->m),
+		.evicting.state = SHM_DAMAGED,
+		.deadest.state = SHM_DAMAGED,
+		.due.state = SHM_DAMAGED };
 	for (uint32_t i = 0; i < segment->geometry.request.extent_count; i++) {
 		struct shm_extent e = shm_arena_state(segment, i);
-		uint32_t live = shm_arena_live(segment, i, e.generation);
 
-		if (e.state == SHM_FREE) {
+		if (e.state == SHM_FREE)
 			s->free++;
-		} else if (e.state == SHM_EVICTING) {
+		else if (e.state == SHM_EVICTING)
 			note_evicting(call, &e, fresh, s);
-		} else if (e.state == SHM_LIMBO && !s->recycled) {
+		else if (e.state == SHM_LIMBO && !s->recycled)
 			s->recycled = evict_recycle(call, &e, fresh);
-		} else if (e.state == SHM_SEALED && live < least &&
-			   policy_mostly_dead(live, call->m->extent_bytes)) {
-			least = live;
-			s->deadest = e;
-		}
+		else if (e.state == SHM_SEALED)
+			note_sealed(call, &e, s), note_due(call, &e, s);
+		if ((e.state == SHM_ACTIVE || e.state == SHM_SEALED) &&
+		    e.log < CACHE_LOGS)
+			s->written[e.log]++;
 	}
 }
 
-/* Empties the next extent on the circle that can be. */
+/* Its turn: the lower, the sooner.  Never 0. */
+static uint64_t
+turn_of(const struct call *call, const struct shm_extent *extent)
+{
+	uint64_t born = shm_arena_born(call->m->segment, extent);
+	uint64_t x;
+
+	switch (call->m->policy->order) {
+	case POLICY_NEWEST:
+		return UINT64_MAX - born;
+	case POLICY_ANY: /* another order each time, as extents are installed */
+		x = (extent->number + 1ull) * 0x9e3779b97f4a7c15ull ^
+		    shm_load64(&call->m->segment->header->installed) *
+			0xc2b2ae3d27d4eb4full;
+		return (x ^ x >> 29) * 0xbf58476d1ce4e5b9ull >> 8 | 1;
+	default:
+		return born + 1;
+	}
+}
+
+/* The SEALED extent of the log whose turn is next from `turn` on. */
 static bool
-follow_hand(const struct call *call, bool fresh)
+find_next(const struct call *call, uint32_t log, uint64_t *turn,
+    struct shm_extent *next)
 {
 	struct shm_segment *segment = call->m->segment;
-	uint32_t count = segment->geometry.request.extent_count;
+	uint64_t least = UINT64_MAX;
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct shm_extent e = shm_arena_next_victim(segment);
-		uint32_t live = shm_arena_live(segment, e.number, e.generation);
+	for (uint32_t i = 0; i < segment->geometry.request.extent_count; i++) {
+		struct shm_extent e = shm_arena_state(segment, i);
+		uint64_t at;
 
-		if (e.state == SHM_SEALED &&
-		    evict_extent(call, &e,
-			policy_mostly_dead(live, call->m->extent_bytes)
-			    ? EVICT_CLEAN
-			    : EVICT_CLOCK,
-			fresh))
+		if (e.state != SHM_SEALED || e.log != log)
+			continue;
+		at = turn_of(call, &e);
+		if (at >= *turn && at < least) {
+			least = at;
+			*next = e;
+		}
+	}
+	*turn = least;
+	return least != UINT64_MAX;
+}
+
+/* Would more of the pinned extent be kept than may be copied? */
+static bool
+is_too_good(const struct call *call, const struct eviction *eviction)
+{
+	const struct shm_extent *e = &eviction->extent;
+	struct shm_segment *segment = call->m->segment;
+	uint64_t base = shm_arena_offset(segment, e->number), kept = 0;
+	uint32_t at = 0;
+
+	while ((at = shm_arena_next_start(segment, e->number, e->generation, at,
+		    false)) != UINT32_MAX) {
+		struct entry entry;
+
+		if (entry_open(call->m, base + at, &entry) &&
+		    is_live(call, &entry) &&
+		    judge(call, eviction, &entry).worth > 0)
+			kept += entry.bytes;
+		at += SHM_UNIT_BYTES;
+	}
+	return kept > copies_max(call->m);
+}
+
+/* Gives the entries of the pinned extent the marks that copies would have.  A
+   mark that a reader leaves meanwhile may be lost, which does no harm. */
+static void
+lower_marks(const struct call *call, const struct eviction *eviction)
+{
+	const struct shm_extent *e = &eviction->extent;
+	struct shm_segment *segment = call->m->segment;
+	uint64_t base = shm_arena_offset(segment, e->number);
+	uint32_t at = 0;
+
+	while ((at = shm_arena_next_start(segment, e->number, e->generation, at,
+		    false)) != UINT32_MAX) {
+		struct entry entry;
+
+		if (entry_open(call->m, base + at, &entry) &&
+		    is_live(call, &entry)) {
+			shm_store8(&entry.shared->ref,
+			    judge(call, eviction, &entry).marks);
+			shm_store16(&entry.shared->stamp,
+			    place_stamp(call->m, LOG_MAIN));
+		}
+		at += SHM_UNIT_BYTES;
+	}
+}
+
+/*
+ * Lets an extent pass of which more would be kept than may be copied: it becomes
+ * the newest of the main log where it lies, with its marks lowered.  So the hand
+ * goes on to where there is something to gain, and nothing is copied.  True if
+ * it was let pass, by this call or another.
+ */
+static bool
+let_pass(const struct call *call, const struct shm_extent *extent)
+{
+	struct shm_segment *segment = call->m->segment;
+	struct eviction eviction = { .extent = *extent, .mode = EVICT_JUDGE };
+	bool passes;
+
+	if (shm_arena_live(segment, extent->number, extent->generation) <=
+		copies_max(call->m) ||
+	    !shm_arena_pin_walk(call->peer, extent))
+		return false;
+	passes = is_too_good(call, &eviction);
+	if (passes && shm_arena_renew(segment, extent, LOG_MAIN)) {
+		lower_marks(call, &eviction);
+		stats_count(call->peer, COUNT_extents_passed);
+	}
+	shm_pin_clear(call->peer, SHM_PIN_SCAN);
+	return passes;
+}
+
+/* Empties the extent of the log whose turn it is, of those that can be. */
+static bool
+follow_log(const struct call *call, uint32_t log, bool fresh)
+{
+	unsigned passes = 0;
+	uint64_t turn = 0;
+	struct shm_extent e;
+
+	while (find_next(call, log, &turn, &e)) {
+		if (passes < LET_PASS_MAX && let_pass(call, &e))
+			passes++;
+		else if (evict_extent(call, &e, EVICT_JUDGE, fresh))
 			return true;
+		turn++;
 	}
 	return false;
 }
 
-/* Finishes what was abandoned; else takes a victim, the deadest that was seen
-   or the hand's. */
+/* Probation gives way if it has more than its share, else the main log. */
 static bool
-free_one(const struct call *call, const struct survey *s, bool fresh)
+follow_logs(const struct call *call, const struct survey *s, bool fresh)
 {
+	uint64_t all = call->m->segment->geometry.request.extent_count;
+	bool probation = s->written[LOG_PROBATION] * 100ull >
+			 all * call->m->policy->probation_percent;
+
+	return follow_log(call, probation ? LOG_PROBATION : LOG_MAIN, fresh) ||
+	       follow_log(call, probation ? LOG_MAIN : LOG_PROBATION, fresh);
+}
+
+/* Finishes what was abandoned; else takes a victim, the deadest that was seen
+   or the one whose turn it is. */
+static bool
+free_one(const struct call *call, struct survey *s, bool fresh)
+{
+	if (s->due.state == SHM_SEALED && expire_extent(call, &s->due) > 0)
+		note_sealed(call, &s->due, s);
 	return (s->abandoned &&
 		   evict_finish(call, &s->evicting, EVICT_DROP, fresh)) ||
 	       (s->deadest.state == SHM_SEALED &&
 		   evict_extent(call, &s->deadest, EVICT_CLEAN, fresh)) ||
-	       follow_hand(call, fresh);
+	       follow_logs(call, s, fresh);
 }
 
 /* One pass: frees an extent, or finds that others have. */
@@ -281,16 +608,64 @@ make_room(const struct call *call, bool fresh)
 	       shm_arena_count_free(call->m->segment, 1) > 0;
 }
 
+static int
+error_full(void)
+{
+	return shm_error_note(SHMCACHE_EFULL,
+	    "the cache is full, and what never expires may not be evicted");
+}
+
+/* Are all extents full of what may not be evicted, but for those that are being
+   written? */
+static bool
+nothing_to_evict(const struct call *call)
+{
+	struct shm_segment *segment = call->m->segment;
+
+	for (uint32_t i = 0; i < segment->geometry.request.extent_count; i++) {
+		struct shm_extent e = shm_arena_state(segment, i);
+
+		if (e.state != SHM_ACTIVE && !is_lasting(&e))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What never expires must leave a free extent behind, for the copies of
+ * cleaning: else a cache that has filled up once could not be cleaned again.
+ */
+static int
+spare_the_last(const struct call *call, uint32_t bytes)
+{
+	struct shm_segment *segment = call->m->segment;
+	uint32_t tries = segment->geometry.request.extent_count;
+
+	while (shm_arena_needs_free(segment, LOG_LASTING, bytes) &&
+	       shm_arena_count_free(segment, 2) < 2) {
+		struct survey s;
+
+		look_around(call, true, &s);
+		if (tries-- == 0 || (!s.recycled && !free_one(call, &s, true)))
+			return error_full();
+	}
+	return 0;
+}
+
 int
-evict_reserve(
-    const struct call *call, uint32_t bytes, struct shm_place *place_out)
+evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
+    struct shm_place *place_out)
 {
 	unsigned passes = 0;
-	int error;
+	int error = log == LOG_LASTING ? spare_the_last(call, bytes) : 0;
 
-	while ((error = reserve(call, bytes, place_out)) == SHM_EBUSY) {
+	if (error != 0)
+		return error;
+	while ((error = reserve(call, log, bytes, place_out)) == SHM_EBUSY) {
 		if (make_room(call, passes > 0))
 			continue;
+		if (call->m->volatile_only && nothing_to_evict(call))
+			return error_full();
 		if (++passes == PASSES_MAX)
 			return SHMCACHE_EBUSY;
 		(void)sched_yield();
@@ -299,17 +674,17 @@ evict_reserve(
 }
 
 uint32_t
-evict_fill_reserve(const struct call *call)
+evict_fill_reserve(const struct call *call, uint32_t wanted)
 {
 	const struct mapping *m = call->m;
 	uint32_t freed = 0;
 
-	while (freed < m->reserve &&
-	       shm_arena_count_free(m->segment, m->reserve) < m->reserve) {
+	while (freed < wanted &&
+	       shm_arena_count_free(m->segment, wanted) < wanted) {
 		struct survey s;
 
 		look_around(call, false, &s);
-		if (s.free < m->reserve && !s.recycled &&
+		if (s.free < wanted && !s.recycled &&
 		    !free_one(call, &s, false))
 			break;
 		freed++;

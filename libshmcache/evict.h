@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * evict.h - making room: CLOCK over extents
+ * evict.h - making room: extents are emptied as a whole
  *
- * A hand passes over the extents in a circle.  The one it stops at is emptied
- * as a whole: each entry is looked up in the index by its key, and its word
- * taken to 0, or to a copy if the policy keeps it (its second chance); then the
- * extent goes to LIMBO, and from there back to the free ones.  arena.h has the
- * states, and why the walk is final.
+ * Each entry of the extent is looked up in the index by its key, and its word
+ * taken to 0, or to a copy if the policy keeps it (policy.h); then the extent
+ * goes to LIMBO, and from there back to the free ones.  arena.h has the states,
+ * and why the walk is final.
  *
  * Who needs room first recycles what is in LIMBO, then joins those that are
  * EVICTING (unlinking only: no copies, and any number may do it at once), and
  * only then takes a victim of his own: no herd of evictors, and an evictor that
  * died or stands still is finished by the next.  The victim is the deadest
- * extent, if one is mostly dead, else the next on the circle.
+ * extent, if it is worth cleaning (where much has expired, that is unlinked
+ * first); else the next of probation, if that has more than its share, or of
+ * the main log, in the policy's order.
  *
  * - An eviction never starts another: a survivor for which no extent is free is
  *   dropped.
- * - At most half of an extent's bytes are copied on, so every eviction gains.
+ * - No more than POLICY_KEPT_PERCENT of an extent's bytes are copied on, so
+ *   every eviction gains.  An extent of which more would be kept is let pass:
+ *   its marks are lowered where they are, and it is the newest of the main log.
  * - An extent with a writer's pin is passed over; one with a reader's pin is
  *   emptied, and stays in LIMBO until the pin is gone.
  * - A few extents are kept free, refilled by the janitor and by writers after
  *   their operation, so that a set seldom evicts on its own way.
+ * - Where only volatile entries may be evicted, the others have a log of their
+ *   own, whose extents are cleaned only: all that can be read is copied, by
+ *   joiners too, and where there is no room for a copy the extent stays EVICTING
+ *   (which can be read) until somebody has room.
  *
  * Copies.  The entry is frozen first and read then (entry.h), so no touch is
  * lost; the copy goes into the slot by CAS, so no replace or delete is.  Killed
@@ -36,17 +43,17 @@
  * Reserve `bytes` for an entry, evicting if need be.  0: the target pin is
  * held. SHMCACHE_EBUSY: after whole passes no extent could be freed.
  */
-int evict_reserve(
-    const struct call *call, uint32_t bytes, struct shm_place *place_out);
+int evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
+    struct shm_place *place_out);
 
-/* Refill the reserve of free extents; how many were freed. */
-uint32_t evict_fill_reserve(const struct call *call);
+/* See that so many extents are free; how many were made so. */
+uint32_t evict_fill_reserve(const struct call *call, uint32_t wanted);
 
 /* What is done with entries that may still be returned. */
 enum evict_mode {
 	EVICT_DROP,  /* joining another's eviction */
-	EVICT_CLOCK, /* the hand has come */
-	EVICT_CLEAN  /* the extent is mostly dead */
+	EVICT_JUDGE, /* its turn has come: as the policy says */
+	EVICT_CLEAN  /* much of it is dead: the rest stays as it is */
 };
 
 /*

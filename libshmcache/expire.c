@@ -39,7 +39,7 @@ sweep_entry(const struct call *call, const struct shm_extent *extent,
 
 	if (!entry_open(call->m, place.offset, &found.entry))
 		return;
-	expires_ms = shm_load64(&found.entry.shared->expiry) >> 1;
+	expires_ms = entry_expires_ms(&found.entry);
 	if (!entry_valid(call->m, &found.entry)) {
 		index_entry_key(call->m, &found.entry, &key);
 		found.word = index_word(&key, &place);
@@ -68,9 +68,8 @@ pin_extent(const struct call *call, struct shm_extent *extent)
  * writer has it as its target, who may have started an entry before, and will
  * link it after the walk.
  */
-static void
-sweep_extent(const struct call *call, struct shm_extent *extent,
-    struct shmcache_sweep_result *result)
+uint64_t
+expire_extent(const struct call *call, struct shm_extent *extent)
 {
 	struct shm_segment *segment = call->m->segment;
 	struct walk walk = { .next_expiry_ms = SHM_HINT_NONE };
@@ -79,7 +78,7 @@ sweep_extent(const struct call *call, struct shm_extent *extent,
 	bool written;
 
 	if (!pin_extent(call, extent))
-		return;
+		return 0;
 	hint =
 	    shm_arena_clean_hint(segment, extent->number, extent->generation);
 	written =
@@ -93,8 +92,7 @@ sweep_extent(const struct call *call, struct shm_extent *extent,
 		shm_arena_raise_hint(segment, extent->number,
 		    extent->generation, hint, walk.next_expiry_ms);
 	shm_pin_clear(call->peer, SHM_PIN_SCAN);
-	result->extents_visited++;
-	result->expired_entries += walk.expired;
+	return walk.expired;
 }
 
 /* Has anything in it that may have expired? */
@@ -116,8 +114,10 @@ look_after(const struct call *call, uint32_t number, bool invalidated,
 	struct shm_extent e = shm_arena_state(segment, number);
 
 	if ((e.state == SHM_ACTIVE || e.state == SHM_SEALED) &&
-	    is_due(call, &e, invalidated))
-		sweep_extent(call, &e, result);
+	    is_due(call, &e, invalidated)) {
+		result->extents_visited++;
+		result->expired_entries += expire_extent(call, &e);
+	}
 	if (e.state == SHM_ACTIVE && !shm_arena_is_hinted(segment, &e))
 		(void)shm_arena_seal(segment, &e);
 	if (e.state == SHM_SEALED &&
@@ -162,7 +162,7 @@ expire_sweep(const struct call *call, struct shmcache_sweep_result *result_out)
 	for (uint32_t i = 0; i < m->segment->geometry.request.extent_count; i++)
 		look_after(call, i, invalidated, result_out);
 	shm_store64(&m->swept_seq, seq);
-	result_out->evicted_extents = evict_fill_reserve(call);
+	result_out->evicted_extents = evict_fill_reserve(call, m->reserve);
 	result_out->next_expiry_ms = next_expiry_ms(m);
 	shm_store64(&m->shared->swept_ms, mapping_now_ms(m));
 }

@@ -25,6 +25,9 @@
 bool expire_found(
     const struct call *call, const struct found *found, enum counter counter);
 
+/* Unlink what has expired in one extent; how many. */
+uint64_t expire_extent(const struct call *call, struct shm_extent *extent);
+
 /* Sweep the whole cache once. */
 void expire_sweep(
     const struct call *call, struct shmcache_sweep_result *result_out);

@@ -100,6 +100,7 @@ index_swap(const struct call *call, const struct found *found, uint64_t word)
 
 	if (!shm_cas64(&call->m->slots[found->slot], found->word, word))
 		return false;
+	shm_store8(&e->shared->ref, ENTRY_DEAD);
 	shm_arena_account(segment, e->extent,
 	    shm_arena_state(segment, e->extent).generation, -(int64_t)e->bytes);
 	return true;
@@ -191,17 +192,31 @@ take_away(const struct call *call, uint64_t slot)
 		(void)index_abort(call, slot, word);
 }
 
+/* What came of looking for a slot. */
+enum claim {
+	CLAIM_AGAIN, /* things have moved: start again */
+	CLAIM_WON,
+	CLAIM_FULL /* of what may not be evicted */
+};
+
+/* May it be displaced? */
+static bool
+is_lasting(const struct mapping *m, const struct entry *entry)
+{
+	return m->volatile_only && entry->expiry == NULL &&
+	       entry_valid(m, entry);
+}
+
 /*
  * The window is full: finds the word to displace, one that names what cannot be
- * read any more, else what was read least; it is pinned.  False: things have
- * moved, start again.
+ * read any more, else what was read least; it is pinned.
  */
-static bool
+static enum claim
 choose_victim(
     const struct call *call, const struct key *key, struct found *victim)
 {
 	unsigned start = random_below(call->peer, INDEX_WINDOW);
-	unsigned least = UINT32_MAX;
+	unsigned least = UINT32_MAX, lasting = 0;
 	bool moved = false;
 
 	for (unsigned i = 0; i < INDEX_WINDOW && least > 0 && !moved; i++) {
@@ -215,7 +230,9 @@ choose_victim(
 		    !index_pin(call, slot, word, SHM_PIN_RIVAL, &entry))
 			continue;
 		worth = entry_worth(call->m, &entry);
-		if (worth < least) {
+		if (is_lasting(call->m, &entry)) {
+			lasting++;
+		} else if (worth < least) {
 			least = worth;
 			victim->slot = slot;
 			victim->word = word;
@@ -223,25 +240,30 @@ choose_victim(
 	}
 	shm_pin_clear(call->peer, SHM_PIN_RIVAL);
 	if (moved)
-		return false;
+		return CLAIM_AGAIN;
+	if (least == UINT32_MAX && lasting > 0)
+		return CLAIM_FULL;
 	if (least == UINT32_MAX) {
 		take_away(call, index_slot(key, start));
-		return false;
+		return CLAIM_AGAIN;
 	}
-	return index_pin(
-	    call, victim->slot, victim->word, SHM_PIN_RIVAL, &victim->entry);
+	return index_pin(call, victim->slot, victim->word, SHM_PIN_RIVAL,
+		   &victim->entry)
+		   ? CLAIM_WON
+		   : CLAIM_AGAIN;
 }
 
 /* Step 2 where no slot is empty: take one from the least dear. */
-static bool
+static enum claim
 displace(const struct call *call, const struct key *key, uint64_t word,
     uint64_t *slot_out)
 {
 	struct found victim;
+	enum claim claim = choose_victim(call, key, &victim);
 	bool readable, won;
 
-	if (!choose_victim(call, key, &victim))
-		return false;
+	if (claim != CLAIM_WON)
+		return claim;
 	readable = entry_valid(call->m, &victim.entry);
 	won = index_swap(call, &victim, word);
 	shm_pin_clear(call->peer, SHM_PIN_RIVAL);
@@ -251,18 +273,19 @@ displace(const struct call *call, const struct key *key, uint64_t word,
 					    ? COUNT_limit_evictions
 					    : COUNT_index_evictions);
 	*slot_out = victim.slot;
-	return won;
+	return won ? CLAIM_WON : CLAIM_AGAIN;
 }
 
-/* Step 2.  False: things have moved, start again. */
-static bool
+/* Step 2. */
+static enum claim
 claim_slot(const struct call *call, const struct key *key, uint64_t word,
     uint64_t *slot_out)
 {
 	*slot_out = choose_slot(call->m, key);
 	if (*slot_out == UINT64_MAX)
 		return displace(call, key, word, slot_out);
-	return shm_cas64(&call->m->slots[*slot_out], 0, word);
+	return shm_cas64(&call->m->slots[*slot_out], 0, word) ? CLAIM_WON
+							      : CLAIM_AGAIN;
 }
 
 /* What step 3 says about the own tentative word. */
@@ -319,27 +342,28 @@ back_off(struct shm_peer *peer, unsigned round)
 		shm_pause();
 }
 
-/* Steps 2 to 4.  True: the word is final. */
-static bool
+/* Steps 2 to 4.  CLAIM_WON: the word is final. */
+static enum claim
 insert(const struct call *call, const struct key *key, uint64_t word,
     unsigned round)
 {
 	uint64_t slot, tentative = word | INDEX_TENTATIVE;
+	enum claim claim = claim_slot(call, key, tentative, &slot);
 	enum verdict verdict;
 
-	if (!claim_slot(call, key, tentative, &slot))
-		return false;
+	if (claim != CLAIM_WON)
+		return claim;
 	verdict = judge_window(call, key, slot, round < ROUNDS_MAX);
 	if (verdict == GO_ON) {
 		if (shm_cas64(&call->m->slots[slot], tentative, word))
-			return true;
+			return CLAIM_WON;
 		verdict = GIVE_WAY; /* a rival took it away */
 	} else {
 		(void)shm_cas64(&call->m->slots[slot], tentative, 0);
 	}
 	if (verdict == GIVE_WAY)
 		back_off(call->peer, round);
-	return false;
+	return CLAIM_AGAIN;
 }
 
 /* May the found entry still be read?  If it is to be judged for good, it is
@@ -373,9 +397,11 @@ index_put(const struct call *call, const struct key *key, uint64_t word,
 				return PUT_REFUSED;
 			if (won)
 				return readable ? PUT_REPLACED : PUT_NEW;
-		} else if (insert(call, key, word, round)) {
-			return PUT_NEW;
 		} else {
+			enum claim claim = insert(call, key, word, round);
+
+			if (claim != CLAIM_AGAIN)
+				return claim == CLAIM_WON ? PUT_NEW : PUT_FULL;
 			stats_count(call->peer, COUNT_insert_retries);
 		}
 	}

@@ -85,6 +85,7 @@
 struct key {
 	const void *data;
 	uint32_t bytes;
+	uint64_t hash;
 	uint64_t tag;      /* in its place in a slot word */
 	uint64_t first[2]; /* slots of its two buckets, 8 each */
 };
@@ -255,7 +256,8 @@ index_find(const struct call *call, const struct key *key, unsigned pin,
 enum index_put {
 	PUT_NEW,      /* the key had no entry that could still be read */
 	PUT_REPLACED, /* it had one */
-	PUT_REFUSED   /* it has one, and only new ones were asked for */
+	PUT_REFUSED,  /* it has one, and only new ones were asked for */
+	PUT_FULL      /* its window is full of what may not be evicted */
 };
 
 /*

@@ -33,6 +33,7 @@ key_make(const struct mapping *m, const void *data, size_t bytes,
 
 	key_out->data = data;
 	key_out->bytes = (uint32_t)bytes;
+	key_out->hash = hash;
 	key_out->tag = (hash & 0xfff) << INDEX_TAG_SHIFT;
 	key_out->first[0] = home * INDEX_BUCKET_SLOTS;
 	key_out->first[1] = (home ^ (step + 1)) * INDEX_BUCKET_SLOTS;

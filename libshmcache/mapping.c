@@ -7,8 +7,10 @@
 
 #include "libshmcache/entry.h"
 #include "libshmcache/filter.h"
+#include "libshmcache/ghost.h"
 #include "libshmcache/index.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/place.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
 
@@ -35,6 +37,9 @@
 #define EXTENTS_WANTED    256u
 #define EXTENTS_PER_ENTRY 4u /* the largest entry is 1/4 of an extent */
 #define PEERS_PER_EXTENT  32u
+
+/* Ghosts for each 100 entries that are expected. */
+#define GHOSTS_PERCENT 75u
 
 #define BUCKET_BYTES (INDEX_BUCKET_SLOTS * sizeof(uint64_t))
 
@@ -89,19 +94,31 @@ choose_tag_words(const struct shmcache_options *o)
 				       : words;
 }
 
-/* Slots at 80 % load, or as many as there may be entries; whole groups, or one
-   group that is a power of two. */
+/* A key's two buckets are of one group: so many buckets, a power of two. */
+static uint64_t
+group_buckets(uint64_t buckets)
+{
+	uint64_t power = buckets & -buckets;
+
+	return power < INDEX_GROUP_BUCKETS ? power : INDEX_GROUP_BUCKETS;
+}
+
+/* Slots at 80 % load, or as many as there may be entries; whole groups: of a
+   page, but where that would waste more than 1/16, of an eighth of one. */
 static uint64_t
 choose_buckets(const struct shmcache_options *o)
 {
-	uint64_t items = choose_items(o);
-	uint64_t slots = o->max_items != 0 ? o->max_items - 1 : items * 5 / 4;
+	uint64_t slots =
+	    o->max_items != 0 ? o->max_items - 1 : choose_items(o) * 5 / 4;
 	uint64_t buckets = slots / INDEX_BUCKET_SLOTS + 1;
+
+	uint64_t group = buckets < 16 * INDEX_GROUP_BUCKETS
+			     ? INDEX_GROUP_BUCKETS / 8
+			     : INDEX_GROUP_BUCKETS;
 
 	if (buckets < INDEX_GROUP_BUCKETS)
 		return power_of_two(buckets < 2 ? 2 : buckets);
-	return (buckets + INDEX_GROUP_BUCKETS - 1) / INDEX_GROUP_BUCKETS *
-	       INDEX_GROUP_BUCKETS;
+	return (buckets + group - 1) / group * group;
 }
 
 /* One call in a power of two is timed; all bits set: none. */
@@ -122,15 +139,36 @@ choose_error_ppm(const struct shmcache_options *o)
 					: DEFAULT_ERROR_PPM;
 }
 
+static uint64_t
+choose_ghost_words(const struct shmcache_options *o)
+{
+	return policy_named(o->policy)->probation_percent == 0
+		   ? 0
+		   : choose_items(o) * GHOSTS_PERCENT / 100 / GHOSTS_PER_WORD +
+			 1;
+}
+
+static uint32_t
+choose_logs(const struct policy *policy, bool volatile_only)
+{
+	return volatile_only                   ? LOG_LASTING + 1
+	       : policy->probation_percent > 0 ? LOG_PROBATION + 1
+					       : LOG_MAIN + 1;
+}
+
 static void
 fill_request(const struct shmcache_options *o, struct shm_request *r)
 {
+	const struct policy *policy = policy_named(o->policy);
+
 	memset(r, 0, sizeof(*r));
 	r->region_bytes[REGION_CACHE] = sizeof(struct cache_shared);
 	r->region_bytes[REGION_INDEX] = choose_buckets(o) * BUCKET_BYTES;
 	r->region_bytes[REGION_TAGS] = choose_tag_words(o) * sizeof(uint64_t);
 	r->region_bytes[REGION_FILTER] =
 	    filter_bytes(filter_lines(o->filter_items, choose_error_ppm(o)));
+	r->region_bytes[REGION_GHOSTS] =
+	    choose_ghost_words(o) * sizeof(uint64_t);
 	r->process_count =
 	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
 	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
@@ -139,7 +177,7 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 		    (uint64_t)r->peer_count * sizeof(struct latency_shared);
 	r->counter_count = COUNTERS;
 	r->extent_bytes = (uint32_t)choose_extent_bytes(o);
-	r->log_count = 1;
+	r->log_count = choose_logs(policy, o->volatile_only != 0);
 	r->lane_count = 1; /* until the number of extents is known */
 	r->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
 }
@@ -152,16 +190,20 @@ least_extents(const struct shm_request *r)
 	return by_peers > SHM_EXTENTS_MIN ? by_peers : SHM_EXTENTS_MIN;
 }
 
-/* One lane for each processor, as long as they take no more than 1/8 of the
-   extents. */
+/*
+ * One lane for each processor, as long as the extents that are being written,
+ * half empty on average, are no more than 1/32 of all; one at least.
+ */
 static uint32_t
-choose_lanes(uint32_t extents)
+choose_lanes(uint32_t extents, uint32_t logs)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	uint32_t lanes = extents / 8;
+	uint32_t lanes = extents / 32 / logs;
 
 	if (processors > 0 && (uint32_t)processors < lanes)
 		lanes = (uint32_t)processors;
+	if (lanes < 1)
+		lanes = 1;
 	return lanes < SHM_LANES_MAX ? lanes : SHM_LANES_MAX;
 }
 
@@ -170,10 +212,8 @@ choose_lanes(uint32_t extents)
 static uint32_t
 lanes_before(const struct shmcache_options *o, const struct shm_request *r)
 {
-	uint32_t lanes =
-	    choose_lanes((uint32_t)(o->capacity_bytes / r->extent_bytes));
-
-	return lanes > 0 ? lanes : 1;
+	return choose_lanes(
+	    (uint32_t)(o->capacity_bytes / r->extent_bytes), r->log_count);
 }
 
 /* The least capacity that such options can have; 0 if there is none. */
@@ -216,7 +256,7 @@ make_request(const struct shmcache_options *o, struct shm_request *r)
 		    (unsigned long long)o->capacity_bytes,
 		    (unsigned long long)least);
 	}
-	r->lane_count = choose_lanes(r->extent_count);
+	r->lane_count = choose_lanes(r->extent_count, r->log_count);
 	return 0;
 }
 
@@ -288,6 +328,8 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 	    o->max_entry_bytes != 0
 		? o->max_entry_bytes
 		: g->request.extent_bytes / EXTENTS_PER_ENTRY - ENTRY_OVERHEAD;
+	c->policy = policy_number(policy_named(o->policy)) |
+		    (o->volatile_only != 0 ? CACHE_VOLATILE_ONLY : 0);
 	c->default_ttl_ms =
 	    o->default_ttl_ms != 0 ? o->default_ttl_ms : SHMCACHE_TTL_NONE;
 	c->max_items = o->max_items;
@@ -352,6 +394,12 @@ mapping_compare(const struct mapping *m, const struct shmcache_options *o)
 		    (uint64_t)m->default_ttl_ms },
 		{ "peer_slots", o->peer_slots, is->peer_count },
 		{ "process_slots", o->process_slots, is->process_count },
+		{ "policy",
+		    o->policy == NULL
+			? 0
+			: policy_number(policy_named(o->policy)) + 1,
+		    policy_number(m->policy) + 1 },
+		{ "volatile_only", o->volatile_only, m->volatile_only },
 		{ "latency_sample",
 		    o->latency_sample == 0 ? 0 : sample_mask(o) + 1ull,
 		    m->sample_mask + 1ull },
@@ -372,7 +420,7 @@ mapping_signature(void)
 		sizeof(struct entry_shared), ENTRY_FLAGS, ENTRY_TAG_BYTES,
 		INDEX_BUCKET_SLOTS, INDEX_GROUP_BUCKETS, COUNTERS,
 		sizeof(struct latency_shared), sizeof(struct filter_shared),
-		FILTER_LINE_WORDS, FILTER_WORD_BITS };
+		FILTER_LINE_WORDS, FILTER_WORD_BITS, GHOSTS_PER_WORD };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
@@ -380,12 +428,36 @@ mapping_signature(void)
 	return signature;
 }
 
+/*
+ * Extents to have free when one that is written is nearly full: one will be
+ * taken then, and an eviction needs another for what it keeps.
+ */
 static uint32_t
 choose_reserve(uint32_t extents)
 {
-	uint32_t reserve = extents / 32;
+	uint32_t reserve = extents / 64;
 
-	return reserve < 1 ? 1 : reserve > 8 ? 8 : reserve;
+	return reserve < 2 ? 2 : reserve > 8 ? 8 : reserve;
+}
+
+/* What the policy says, in numbers of this cache. */
+static void
+apply_policy(struct mapping *m)
+{
+	const struct shm_request *r = &m->segment->geometry.request;
+	bool probation = m->policy->probation_percent > 0;
+
+	m->reserve = choose_reserve(r->extent_count);
+	m->ghosts =
+	    shm_at(m->segment, m->segment->geometry.region[REGION_GHOSTS]);
+	m->ghost_words = r->region_bytes[REGION_GHOSTS] / sizeof(uint64_t);
+	m->window_log = probation ? LOG_PROBATION : LOG_MAIN;
+	m->window_position = &m->shared->position[m->window_log];
+	m->window_ticks =
+	    (uint32_t)((uint64_t)r->extent_count * PLACE_TICKS_PER_EXTENT *
+		       m->policy->window_percent *
+		       (probation ? m->policy->probation_percent : 100u) /
+		       10000);
 }
 
 /* Copies the constants, checked against the geometry. */
@@ -410,15 +482,13 @@ read_cache(struct mapping *m)
 	m->shared = c;
 	m->slots = shm_at(m->segment, g->region[REGION_INDEX]);
 	m->bucket_count = g->request.region_bytes[REGION_INDEX] / BUCKET_BYTES;
-	m->group_mask =
-	    (m->bucket_count < INDEX_GROUP_BUCKETS ? m->bucket_count
-						   : INDEX_GROUP_BUCKETS) -
-	    1;
+	m->group_mask = group_buckets(m->bucket_count) - 1;
 	m->tags = shm_at(m->segment, g->region[REGION_TAGS]);
 	m->tag_mask = tag_words - 1;
 	m->extent_bytes = g->request.extent_bytes;
 	m->extent_shift = (unsigned)__builtin_ctzll(m->extent_bytes);
-	m->reserve = choose_reserve(g->request.extent_count);
+	m->volatile_only = (c->policy & CACHE_VOLATILE_ONLY) != 0;
+	m->policy = policy_numbered(c->policy & ~CACHE_VOLATILE_ONLY);
 	m->max_entry_bytes = c->max_entry_bytes;
 	m->max_items = c->max_items;
 	m->sample_mask = (uint32_t)c->sample_mask;
@@ -434,17 +504,20 @@ read_cache(struct mapping *m)
 	memcpy(m->secret, c->secret, sizeof(m->secret));
 	if (g->request.region_bytes[REGION_INDEX] % BUCKET_BYTES != 0 ||
 	    m->bucket_count < 2 || m->bucket_count > UINT32_MAX ||
-	    m->bucket_count % (m->group_mask + 1) != 0 ||
-	    (m->group_mask & (m->group_mask + 1)) != 0 ||
+	    m->group_mask == 0 ||
 	    m->max_entry_bytes > m->extent_bytes - ENTRY_OVERHEAD ||
-	    m->default_ttl_ms < SHMCACHE_TTL_NONE ||
+	    m->default_ttl_ms < SHMCACHE_TTL_NONE || m->policy == NULL ||
 	    g->request.region_bytes[REGION_FILTER] !=
 		filter_bytes(m->filter_lines) ||
 	    m->filter_lines > FILTER_LINES_MAX ||
 	    (m->latency != NULL && g->request.region_bytes[REGION_LATENCY] !=
 				       (uint64_t)g->request.peer_count *
-					   sizeof(struct latency_shared)))
+					   sizeof(struct latency_shared)) ||
+	    g->request.region_bytes[REGION_GHOSTS] % sizeof(uint64_t) != 0 ||
+	    g->request.region_bytes[REGION_GHOSTS] >> 35 != 0 ||
+	    g->request.log_count != choose_logs(m->policy, m->volatile_only))
 		return SHMCACHE_ECORRUPT;
+	apply_policy(m);
 	return 0;
 }
 

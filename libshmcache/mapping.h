@@ -7,6 +7,8 @@
  * by fetch-and-add; `flush` only grows, by CAS (a removal stores its maximum);
  * it is the seq of the last flush and lies in a line of its own, which every get
  * reads.  The words of the tag table are the same for tags (invalidate.h).
+ * `position` is what place.h keeps, by fetch-and-add; `mean_bytes` what evictors
+ * store, plainly: an estimate.
  *
  * struct mapping is private: the attachment and what was read from that page.
  * A handle's mapping is reached through liburcu: it is replaced as a whole and
@@ -15,6 +17,7 @@
 #ifndef LIBSHMCACHE_MAPPING_H
 #define LIBSHMCACHE_MAPPING_H
 
+#include "libshmcache/policy.h"
 #include "libshmcache/shmcache.h"
 #include "shm/atomic.h"
 #include "shm/clock.h"
@@ -29,20 +32,22 @@
 enum region {
 	REGION_CACHE = 0, /* struct cache_shared */
 	REGION_INDEX,
-	REGION_GHOSTS, /* the ghost and lease tables: none yet */
+	REGION_GHOSTS, /* of policies with probation (ghost.h) */
 	REGION_TAGS,   /* words, a power of two of them */
 	REGION_LEASES,
 	REGION_LATENCY, /* struct latency_shared of each peer, or nothing */
 	REGION_FILTER   /* struct filter_shared and two halves, or nothing */
 };
 
-#define CACHE_SECRET_BYTES 192u /* what XXH3 recommends; at least 136 */
-#define CACHE_SEQ_MAX      ((1ull << 48) - 1)
+#define CACHE_SECRET_BYTES  192u /* what XXH3 recommends; at least 136 */
+#define CACHE_VOLATILE_ONLY (1ull << 8)
+#define CACHE_LOGS          3u
+#define CACHE_SEQ_MAX       ((1ull << 48) - 1)
 
 struct cache_shared {
 	uint64_t max_entry_bytes; /* key and value */
 	int64_t default_ttl_ms;
-	uint64_t policy;
+	uint64_t policy; /* its number, and CACHE_VOLATILE_ONLY */
 	uint8_t secret[CACHE_SECRET_BYTES];
 	uint64_t max_items;   /* 0: as many as the index has slots */
 	uint64_t sample_mask; /* one less than a power of two */
@@ -55,7 +60,11 @@ struct cache_shared {
 	uint8_t pad2[56];
 	uint64_t swept_ms;   /* when a sweep ended; 0 never; plain stores */
 	uint64_t asked_tags; /* constant; 0: not said */
-	uint8_t reserved[4096 - 400];
+	uint8_t pad3[48];
+	uint64_t position[CACHE_LOGS]; /* of each log: ticks begun */
+	uint64_t mean_bytes;           /* of an entry in an extent */
+	uint8_t pad4[32];
+	uint8_t reserved[4096 - 512];
 };
 
 static_assert(offsetof(struct cache_shared, secret) == 24, "layout");
@@ -63,6 +72,7 @@ static_assert(offsetof(struct cache_shared, max_items) == 216, "layout");
 static_assert(offsetof(struct cache_shared, seq) == 256, "layout");
 static_assert(offsetof(struct cache_shared, flush) == 320, "layout");
 static_assert(offsetof(struct cache_shared, swept_ms) == 384, "layout");
+static_assert(offsetof(struct cache_shared, position) == 448, "layout");
 static_assert(sizeof(struct cache_shared) == 4096, "layout");
 
 struct latency_shared;
@@ -91,6 +101,13 @@ struct mapping {
 	struct filter_shared *filter;   /* NULL: none */
 	uint64_t filter_lines;          /* of each half */
 	int64_t default_ttl_ms;
+	const struct policy *policy;
+	bool volatile_only; /* what has no time to live is never evicted */
+	uint64_t *ghosts;
+	uint64_t ghost_words;            /* 0: the policy has none */
+	const uint64_t *window_position; /* of the log that has a window */
+	uint32_t window_ticks;           /* 0: none has */
+	uint32_t window_log;
 	int64_t clock_offset_ms;  /* of this time namespace */
 	uint64_t denied_until_ms; /* no peer slot was free: don't ask */
 	uint64_t swept_seq;       /* seq when this process last swept */
@@ -100,9 +117,8 @@ struct mapping {
 	uint8_t secret[CACHE_SECRET_BYTES] __attribute__((aligned(64)));
 };
 
-/* Buckets of one group: a page of the index. */
 #define INDEX_BUCKET_SLOTS  8u
-#define INDEX_GROUP_BUCKETS 64u
+#define INDEX_GROUP_BUCKETS 64u /* of one group, at the most: a page */
 
 /* What of the layout is the cache's, folded into the segment's signature. */
 uint64_t mapping_signature(void);

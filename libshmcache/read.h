@@ -44,7 +44,7 @@ SHM_INLINE void
 read_note(const struct call *call, const struct found *found)
 {
 	if (found != NULL)
-		entry_mark(&found->entry);
+		entry_mark(call->m, &found->entry);
 	stats_count(
 	    call->peer, found != NULL ? COUNT_get_hits : COUNT_get_misses);
 }

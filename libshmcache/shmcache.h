@@ -72,6 +72,7 @@ enum shmcache_error {
 	SHMCACHE_ECHANGED = -5015,   /* cas: the entry has another version */
 	SHMCACHE_ENOTNUMBER = -5016, /* incr: not a whole number of 64 bits */
 	SHMCACHE_EREADONLY = -5017,  /* the handle is for reading only */
+	SHMCACHE_EFULL = -5018,      /* full of what may not be evicted */
 
 	SHMCACHE_ENOCACHE = -5020,    /* no cache of that name */
 	SHMCACHE_EEXIST = -5021,      /* the name is taken */
@@ -144,6 +145,12 @@ struct shmcache_options {
 	uint32_t filter_error_ppm; /* its false positives with so many, of a
 				      million: 10,000; creation */
 	uint32_t reserved2;        /* 0 */
+	const char *policy; /* what is kept: "s3fifo", "clock", "fifo", "lru",
+			       "lfu", "mru", "random"; NULL: "s3fifo";
+			       creation */
+	uint32_t volatile_only; /* 1: evict nothing but entries that have a time
+				   to live; a write that finds no room then is
+				   EFULL; creation */
 };
 
 /* latency_sample: no call is timed. */
@@ -255,7 +262,7 @@ int shmcache_exists(struct shmcache *cache, const void *key, size_t key_bytes);
 /*
  * Store a value, whether the key is there or not.  `value` may be NULL if
  * `value_bytes` is 0.  On failure the old value stays.
- * Errors: EKEY, ETOOBIG, EBUSY (every extent is in use by calls
+ * Errors: EKEY, ETOOBIG, EFULL (volatile_only), EBUSY (every extent is in use by calls
  * that stand still), EPEERS, EDEADLK, EREMOVED, ECORRUPT, -EINVAL.
  */
 int shmcache_set(struct shmcache *cache, const void *key, size_t key_bytes,

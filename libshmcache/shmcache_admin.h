@@ -13,6 +13,10 @@
 extern "C" {
 #endif
 
+/* The name of a policy, by its number in struct shmcache_stats.  Never NULL;
+   static. */
+const char *shmcache_policy_name(uint64_t policy);
+
 /* What one sweep did. */
 struct shmcache_sweep_result {
 	uint64_t extents_visited;

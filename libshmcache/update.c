@@ -5,6 +5,7 @@
 #include "libshmcache/evict.h"
 #include "libshmcache/expire.h"
 #include "libshmcache/invalidate.h"
+#include "libshmcache/place.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/write.h"
 #include "shm/pin.h"
@@ -47,49 +48,56 @@ make_content(const struct update *u, const struct found *old, bool freeze,
 	return error;
 }
 
-/* Step 1. */
+/* Step 1; what is known of its home (place.h): when it expires. */
 static int
-look(const struct update *u, uint32_t *bytes_out)
+look(const struct update *u, struct entry_content *home, uint32_t *bytes_out)
 {
 	struct entry_content content;
 	struct found old;
 	bool is_old = find_old(u->call, u->key, &old);
 	int error = make_content(u, is_old ? &old : NULL, false, &content);
 
-	if (error == 0)
+	if (error == 0) {
+		home->expires_ms = content.expires_ms;
 		*bytes_out = entry_bytes(&content);
+	}
 	if (is_old)
 		shm_pin_clear(u->call->peer, SHM_PIN_ENTRY);
 	return error;
 }
 
-/* Step 4. */
-static bool
+/* Step 4: 0, SHMCACHE_EFULL, or AGAIN. */
+static int
 link_entry(const struct update *u, const struct found *old,
     const struct entry_content *content, const struct shm_place *place)
 {
 	const struct call *call = u->call;
 	uint64_t word = index_word(u->key, place);
-	bool linked;
+	enum index_put put;
 
 	entry_write(call->m, place, content);
-	linked = old != NULL ? index_swap(call, old, word)
-			     : index_put(call, u->key, word, true) == PUT_NEW;
-	if (!linked) {
+	if (old != NULL)
+		put = index_swap(call, old, word) ? PUT_NEW : PUT_REFUSED;
+	else
+		put = index_put(call, u->key, word, true);
+	if (put == PUT_FULL)
+		return write_window_full(call, place);
+	if (put != PUT_NEW) {
 		shm_arena_account(call->m->segment, place->extent,
 		    place->generation, -(int64_t)place->bytes);
-		return false;
+		return AGAIN;
 	}
 	stats_count(call->peer, old != NULL ? COUNT_replaces : COUNT_inserts);
 	stats_add(call->peer, COUNT_written_bytes, place->bytes);
-	return true;
+	return 0;
 }
 
 /* Steps 3 and 4; 0, an error, or AGAIN with the bytes that are needed. */
 static int
-make_and_link(
-    const struct update *u, const struct shm_place *place, uint32_t *bytes_out)
+make_and_link(const struct update *u, struct entry_content *home,
+    const struct shm_place *place, uint32_t *bytes_out)
 {
+	bool lasting = home->expires_ms == 0;
 	struct entry_content content;
 	struct found found;
 	bool is_old = find_old(u->call, u->key, &found);
@@ -97,10 +105,14 @@ make_and_link(
 	int error = make_content(u, old, true, &content);
 
 	if (error == 0) {
+		content.ref = home->ref;
+		content.stamp = home->stamp;
+		home->expires_ms = content.expires_ms;
 		*bytes_out = entry_bytes(&content);
-		if (*bytes_out != place->bytes ||
-		    !link_entry(u, old, &content, place))
-			error = AGAIN;
+		error = *bytes_out != place->bytes ||
+				lasting != (content.expires_ms == 0)
+			    ? AGAIN
+			    : link_entry(u, old, &content, place);
 	}
 	if (is_old)
 		shm_pin_clear(u->call->peer, SHM_PIN_ENTRY);
@@ -116,18 +128,20 @@ update_entry(const struct call *call, const struct key *key, update_make *make,
 		.seq = invalidate_now(call->m),
 		.make = make,
 		.context = context };
+	struct entry_content home = { .ref = 0 };
 	uint32_t bytes = 0;
-	int error = look(&update, &bytes);
+	int error = look(&update, &home, &bytes);
 
 	if (error != 0)
 		return error;
 	do {
 		struct shm_place place;
 
-		error = evict_reserve(call, bytes, &place);
+		place_choose(call, key, &home);
+		error = evict_reserve(call, home.log, bytes, &place);
 		if (error != 0)
 			return error;
-		error = make_and_link(&update, &place, &bytes);
+		error = make_and_link(&update, &home, &place, &bytes);
 		write_finish(call, &place);
 	} while (error == AGAIN);
 	return error;

@@ -36,6 +36,9 @@ int write_check_size(
 /* Gives the target back, and does what its writer owes the others. */
 void write_finish(const struct call *call, const struct shm_place *place);
 
+/* What was written there finds no slot in the index: SHMCACHE_EFULL. */
+int write_window_full(const struct call *call, const struct shm_place *place);
+
 /* The set of one key, within a call. */
 int write_set(const struct call *call, const struct key *key,
     const struct write_given *given);

@@ -33,7 +33,8 @@ shm_arena_state(const struct shm_segment *segment, uint32_t extent)
 		.log = (uint32_t)(word >> 8) & 0xff,
 		.state = SHM_DAMAGED };
 
-	if (state < SHM_DAMAGED && (word & 0xffff0000) == 0)
+	if (state < SHM_DAMAGED && (word & 0xffff0000) == 0 &&
+	    e.log < segment->geometry.request.log_count)
 		e.state = (enum shm_extent_state)state;
 
 	return e;
@@ -191,13 +192,56 @@ shm_arena_count_free(const struct shm_segment *segment, uint32_t enough)
 	return free;
 }
 
-struct shm_extent
-shm_arena_next_victim(struct shm_segment *segment)
-{
-	uint64_t at = shm_faa64(&segment->header->victim_hand, 1);
+/* {generation 24, number 40} */
 
-	return shm_arena_state(
-	    segment, (uint32_t)(at % segment->geometry.request.extent_count));
+#define BORN_BITS 40u
+#define BORN_MASK ((1ull << BORN_BITS) - 1)
+
+uint64_t
+shm_arena_born(
+    const struct shm_segment *segment, const struct shm_extent *extent)
+{
+	uint64_t word =
+	    shm_load64(&shm_extent_table(segment)[extent->number].born);
+
+	return word >> BORN_BITS == (extent->generation & 0xffffff)
+		   ? word & BORN_MASK
+		   : 0;
+}
+
+static uint64_t
+next_born(struct shm_segment *segment, uint32_t generation)
+{
+	uint64_t number = shm_faa64(&segment->header->installed, 1) + 1;
+
+	return (uint64_t)(generation & 0xffffff) << BORN_BITS |
+	       (number & BORN_MASK);
+}
+
+bool
+shm_arena_renew(
+    struct shm_segment *segment, const struct shm_extent *extent, uint32_t log)
+{
+	uint64_t *born = &shm_extent_table(segment)[extent->number].born;
+	uint64_t old = shm_load64(born);
+
+	return shm_cas64(born, old, next_born(segment, extent->generation)) &&
+	       change_state(
+		   segment, extent, extent->generation, log, SHM_SEALED);
+}
+
+/* FREE -> ACTIVE.  The number comes after: who is killed in between leaves an
+   extent that is taken to be the oldest. */
+static void
+activate(
+    struct shm_segment *segment, const struct shm_extent *extent, uint32_t log)
+{
+	uint64_t *born = &shm_extent_table(segment)[extent->number].born;
+	uint64_t old = shm_load64(born);
+
+	if (!change_state(segment, extent, extent->generation, log, SHM_ACTIVE))
+		return;
+	(void)shm_cas64(born, old, next_born(segment, extent->generation));
 }
 
 enum lane_state {
@@ -226,8 +270,7 @@ enter_lane(struct shm_peer *peer, uint32_t log, uint64_t hint,
 		return LANE_ACTIVE;
 	shm_pin_clear(peer, SHM_PIN_TARGET);
 	if (active->generation == generation && active->state == SHM_FREE) {
-		(void)change_state(
-		    segment, active, generation, log, SHM_ACTIVE);
+		activate(segment, active, log);
 		return LANE_AGAIN;
 	}
 	return LANE_STALE;
@@ -273,6 +316,24 @@ own_lane(const struct shm_segment *segment)
 
 	return (cpu < 0 ? 0 : (uint32_t)cpu) %
 	       segment->geometry.request.lane_count;
+}
+
+bool
+shm_arena_needs_free(
+    const struct shm_segment *segment, uint32_t log, uint32_t bytes)
+{
+	uint64_t hint =
+	    shm_load64_acquire(lane_hint(segment, log, own_lane(segment)));
+	uint32_t number = (uint32_t)hint - 1;
+	struct shm_extent e;
+
+	if (number >= segment->geometry.request.extent_count)
+		return true;
+	e = shm_arena_state(segment, number);
+	return e.state != SHM_ACTIVE || e.log != log ||
+	       e.generation != (uint32_t)(hint >> 32) ||
+	       bytes > segment->geometry.request.extent_bytes -
+			   shm_arena_tail(segment, number, e.generation);
 }
 
 int

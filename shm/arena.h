@@ -136,6 +136,10 @@ shm_arena_generation(const struct shm_segment *segment, uint32_t extent)
 int shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
     struct shm_place *place_out);
 
+/* Would that need a free extent?  As it looks now. */
+bool shm_arena_needs_free(
+    const struct shm_segment *segment, uint32_t log, uint32_t bytes);
+
 /* Mark the bytes as an entry, once they are written.  Edge S. */
 void shm_arena_start(
     struct shm_segment *segment, const struct shm_place *place);
@@ -167,6 +171,13 @@ bool shm_arena_started(const struct shm_segment *segment, uint32_t extent,
 /* Pin for a walk; false (and not pinned) if the state has changed since. */
 bool shm_arena_pin_walk(struct shm_peer *peer, const struct shm_extent *extent);
 
+/*
+ * Make a SEALED extent the newest of a log, where it lies.  False: its state has
+ * changed, or somebody else did that meanwhile.
+ */
+bool shm_arena_renew(
+    struct shm_segment *segment, const struct shm_extent *extent, uint32_t log);
+
 /* ACTIVE -> SEALED. */
 bool shm_arena_seal(
     struct shm_segment *segment, const struct shm_extent *extent);
@@ -183,8 +194,12 @@ bool shm_arena_end_evict(
 bool shm_arena_recycle(
     struct shm_segment *segment, const struct shm_extent *extent, bool fresh);
 
-/* The next extent on the circle of victims; any state. */
-struct shm_extent shm_arena_next_victim(struct shm_segment *segment);
+/*
+ * How many extents were installed before this one was, or 0 if who installed it
+ * was killed in the middle: the order of age.
+ */
+uint64_t shm_arena_born(
+    const struct shm_segment *segment, const struct shm_extent *extent);
 
 /* Does any lane's hint name it, at this generation? */
 bool shm_arena_is_hinted(

@@ -156,6 +156,12 @@ shm_load8(const uint8_t *byte)
 }
 
 static inline void
+shm_store16(uint16_t *word, uint16_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+static inline void
 shm_store8(uint8_t *byte, uint8_t value)
 {
 	__atomic_store_n(byte, value, __ATOMIC_RELAXED);
@@ -298,6 +304,12 @@ static inline uint8_t
 shm_load8(const uint8_t *byte)
 {
 	return ck_pr_load_8(byte);
+}
+
+static inline void
+shm_store16(uint16_t *word, uint16_t value)
+{
+	ck_pr_store_16(word, value);
 }
 
 static inline void

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* Tables below this are not aligned to pages, which would waste half a page of
+   a small cache for each. */
+#define TABLE_PAGED_BYTES 65536u
+
 static uint64_t
 round_up(uint64_t value, uint64_t multiple)
 {
@@ -46,6 +50,14 @@ place(uint64_t *end, uint64_t bytes, uint64_t align)
 	return at;
 }
 
+/* What is large begins at a page. */
+static uint64_t
+place_table(uint64_t *end, uint64_t bytes, uint32_t page_bytes)
+{
+	return place(end, bytes,
+	    bytes >= TABLE_PAGED_BYTES ? page_bytes : SHM_CACHE_LINE);
+}
+
 static void
 place_all(struct shm_geometry *g, const struct shm_request *r)
 {
@@ -67,11 +79,12 @@ place_all(struct shm_geometry *g, const struct shm_request *r)
 	    place(&end, (uint64_t)r->log_count * r->lane_count * SHM_CACHE_LINE,
 		SHM_CACHE_LINE);
 	for (unsigned i = 0; i < SHM_REGIONS; i++)
-		g->region[i] = place(&end, r->region_bytes[i], r->page_bytes);
-	g->extents = place(&end,
+		g->region[i] =
+		    place_table(&end, r->region_bytes[i], r->page_bytes);
+	g->extents = place_table(&end,
 	    (uint64_t)r->extent_count * sizeof(struct shm_extent_shared),
 	    r->page_bytes);
-	g->map_words = round_up((units + SHM_MAP_UNITS - 1) / SHM_MAP_UNITS, 8);
+	g->map_words = (units + SHM_MAP_UNITS - 1) / SHM_MAP_UNITS;
 	g->maps =
 	    place(&end, r->extent_count * g->map_words * 8, SHM_CACHE_LINE);
 	g->arena = place(

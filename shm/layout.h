@@ -72,8 +72,8 @@ struct shm_geometry {
 /*
  * The header.  Everything up to `geometry` is written before the segment has a
  * name and never again.  `state`: CAS by who removes the segment.  `peer_high`:
- * raised by CAS.  `held`: stored by who counted.  `victim_hand`: by
- * fetch-and-add; `free_hand`: by plain stores; both are hints.
+ * raised by CAS.  `held`: stored by who counted.  `installed`: by
+ * fetch-and-add; `free_hand`: by plain stores, a hint.
  */
 struct shm_header_shared {
 	char magic[8];
@@ -88,8 +88,8 @@ struct shm_header_shared {
 	uint64_t peer_high; /* 1 + highest peer slot ever claimed */
 	uint64_t held;      /* pins held by callers, when last counted */
 	uint8_t pad2[48];
-	uint64_t victim_hand; /* where the next victim is looked for */
-	uint64_t free_hand;   /* where the next free extent is looked for */
+	uint64_t installed; /* extents that were, since creation */
+	uint64_t free_hand; /* where the next free extent is looked for */
 	uint8_t pad3[48];
 	uint8_t reserved[SHM_HEADER_BYTES - 960];
 };
@@ -105,7 +105,7 @@ static_assert(offsetof(struct shm_header_shared, segment_id) == 24, "layout");
 static_assert(offsetof(struct shm_header_shared, geometry) == 32, "layout");
 static_assert(offsetof(struct shm_header_shared, state) == 768, "layout");
 static_assert(offsetof(struct shm_header_shared, peer_high) == 832, "layout");
-static_assert(offsetof(struct shm_header_shared, victim_hand) == 896, "layout");
+static_assert(offsetof(struct shm_header_shared, installed) == 896, "layout");
 static_assert(offsetof(struct shm_header_shared, free_hand) == 904, "layout");
 static_assert(sizeof(struct shm_header_shared) == SHM_HEADER_BYTES, "layout");
 
@@ -145,12 +145,14 @@ struct shm_extent_shared {
 	uint64_t live;  /* {generation 32, bytes 32} linked; CAS; for ranking */
 	uint64_t hint;  /* {generation 24, value 40} of the layer above; CAS */
 	uint64_t stamp; /* the same, by plain stores */
-	uint8_t pad[24];
+	uint64_t born;  /* {generation 24, number 40} of its installing; CAS */
+	uint8_t pad[16];
 };
 
 static_assert(offsetof(struct shm_extent_shared, tail) == 8, "layout");
 static_assert(offsetof(struct shm_extent_shared, live) == 16, "layout");
 static_assert(offsetof(struct shm_extent_shared, hint) == 24, "layout");
+static_assert(offsetof(struct shm_extent_shared, born) == 40, "layout");
 static_assert(sizeof(struct shm_extent_shared) == 64, "layout");
 
 /* A start-map word: 16 bits of generation, one bit for each of 48 units. */

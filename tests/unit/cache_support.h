@@ -25,7 +25,8 @@
 
 #define TEST_EXTENT_BYTES 4096u
 
-/* Options of a cache with some 40 extents; an index with room for 1000. */
+/* Options of a cache with some 40 extents in one log; an index with room for
+   1000. */
 static inline struct shmcache_options
 test_options(void)
 {
@@ -36,6 +37,7 @@ test_options(void)
 	o.expected_items = 1000;
 	o.peer_slots = 24;
 	o.process_slots = 8;
+	o.policy = "clock";
 	o.open_mode = SHMCACHE_CREATE_EXCLUSIVE;
 	return o;
 }
@@ -87,6 +89,15 @@ static inline void
 test_set_ok(struct shmcache *cache, const char *key, const char *value)
 {
 	assert_int_equal(test_set(cache, key, value), 0);
+}
+
+/* Sets a key that has a time to live, so that it can be made to expire. */
+static inline void
+test_set_mortal(struct shmcache *cache, const char *key, const char *value)
+{
+	assert_int_equal(shmcache_set(cache, key, strlen(key), value,
+			     strlen(value), 3600000, 0),
+	    0);
 }
 
 /* Without a mark and without a count. */
@@ -171,7 +182,8 @@ test_write_unlinked(
 	struct key key;
 
 	test_hash(call, text, &key);
-	assert_int_equal(evict_reserve(call, entry_bytes(&content), &place), 0);
+	assert_int_equal(
+	    evict_reserve(call, LOG_MAIN, entry_bytes(&content), &place), 0);
 	entry_write(call->m, &place, &content);
 	shm_pin_clear(call->peer, SHM_PIN_TARGET);
 	return index_word(&key, &place);
@@ -192,6 +204,16 @@ test_find(struct shmcache *cache, const char *text)
 	call_leave();
 	assert_true(there);
 	return found;
+}
+
+/* Makes an entry that has a time to live expire long ago. */
+static inline void
+test_expire(struct shmcache *cache, const char *text)
+{
+	struct found found = test_find(cache, text);
+
+	assert_non_null(found.entry.expiry);
+	*found.entry.expiry = 1u << 1;
 }
 
 /* The extent that a key's entry lies in, as it is now. */

@@ -790,8 +790,8 @@ reads_without_a_slot_mind_expiry_flush_and_size(void **state)
 	assert_null(in_thread(get_without_slot, &s));
 	assert_int_equal(s.results[0], SHMCACHE_EBUFFER);
 	assert_int_equal(s.bytes, 100);
-	test_set_ok(cache, "k", "value");
-	test_find(cache, "k").entry.shared->expiry = 1u << 1;
+	test_set_mortal(cache, "k", "value");
+	test_expire(cache, "k");
 	assert_null(in_thread(get_without_slot, &s));
 	assert_int_equal(s.results[0], SHMCACHE_ENOENT);
 	test_set_ok(cache, "k", "value");

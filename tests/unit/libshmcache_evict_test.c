@@ -11,11 +11,22 @@
 #include <stdlib.h>
 
 #define VALUE_BYTES 200u
+#define MORTAL_MS   3600000 /* so that it can be made to expire */
 
 static int
 set_up(void **state)
 {
 	*state = test_cache();
+	return 0;
+}
+
+static int
+set_up_s3fifo(void **state)
+{
+	struct shmcache_options o = test_options();
+
+	o.policy = "s3fifo";
+	*state = test_cache_of(&o);
 	return 0;
 }
 
@@ -46,7 +57,7 @@ set_nth(struct shmcache *cache, const char *name, unsigned n)
 	test_key(key, name, n);
 	memset(value, 'a' + (int)(n % 26), sizeof(value));
 	return shmcache_set(
-	    cache, key, strlen(key), value, sizeof(value), 0, n);
+	    cache, key, strlen(key), value, sizeof(value), MORTAL_MS, n);
 }
 
 static bool
@@ -129,7 +140,7 @@ unread_entries_go(void **state)
 	struct shm_extent full;
 	unsigned count = fill_extent(cache, "k", &full);
 
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	for (unsigned n = 0; n < count; n++)
 		assert_false(has_nth(cache, "k", n));
 	assert_true(has_nth(cache, "k", count));
@@ -152,12 +163,12 @@ read_entries_get_a_second_chance(void **state)
 	read_nth(cache, "k", 2);
 	for (unsigned i = 0; i < 5; i++)
 		read_nth(cache, "k", 4);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	for (unsigned n = 0; n < count; n++)
 		assert_int_equal(has_nth(cache, "k", n), n == 2 || n == 4);
 	assert_int_equal(test_find(cache, "k-2").entry.shared->ref, 0);
 	assert_int_equal(
-	    test_find(cache, "k-4").entry.shared->ref, ENTRY_REF_MAX - 1);
+	    test_find(cache, "k-4").entry.shared->ref, POLICY_MARKS_MAX - 1);
 	assert_int_equal(test_stats(cache).second_chances, 2);
 	assert_int_equal(test_stats(cache).evictions, count - 2);
 	test_assert_sound(cache);
@@ -171,17 +182,17 @@ entry_read_no_more_goes_at_last(void **state)
 	unsigned rounds = 0;
 
 	(void)fill_extent(cache, "k", &full);
-	for (unsigned i = 0; i < ENTRY_REF_MAX; i++)
+	for (unsigned i = 0; i < POLICY_MARKS_MAX; i++)
 		read_nth(cache, "k", 3);
 	while (has_nth(cache, "k", 3)) {
 		struct shm_extent e = test_extent_of(cache, "k-3");
 
 		(void)shm_arena_seal(cache->mapping->segment, &e);
 		e = state_of(cache, e.number);
-		assert_true(evict(cache, e, EVICT_CLOCK));
+		assert_true(evict(cache, e, EVICT_JUDGE));
 		assert_true(++rounds < 10);
 	}
-	assert_int_equal(rounds, ENTRY_REF_MAX + 1);
+	assert_int_equal(rounds, POLICY_MARKS_MAX + 1);
 }
 
 /* What must survive a copy. */
@@ -203,7 +214,7 @@ facts_of(struct shmcache *cache, const char *key)
 	return (struct facts){ .version = entry_version(m, &found.entry),
 		.seq = found.entry.seq,
 		.slot = found.slot,
-		.expiry = found.entry.shared->expiry,
+		.expiry = *found.entry.expiry,
 		.client_flags = entry_client_flags(&found.entry),
 		.extent = found.entry.extent };
 }
@@ -251,14 +262,14 @@ touch_before_the_copy_is_kept(void **state)
 	(void)fill_extent(cache, "k", &full);
 	read_nth(cache, "k", 1);
 	assert_int_equal(shmcache_touch(cache, "k-1", 3, 900000), 0);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	assert_int_equal(shmcache_ttl(cache, "k-1", 3, &left), 0);
 	assert_in_range(left, 800000, 900000);
 	assert_true(has_nth(cache, "k", 1));
 }
 
 static void
-at_most_half_of_an_extent_is_copied(void **state)
+no_more_of_an_extent_is_copied_than_allowed(void **state)
 {
 	struct shmcache *cache = *state;
 	struct shm_extent full;
@@ -266,14 +277,14 @@ at_most_half_of_an_extent_is_copied(void **state)
 
 	for (unsigned n = 0; n < count; n++)
 		read_nth(cache, "k", n);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	for (unsigned n = 0; n < count; n++)
 		kept += has_nth(cache, "k", n);
 	assert_true(kept >= count / 3);
 	assert_int_equal(test_stats(cache).second_chances, kept);
 	assert_int_equal(test_stats(cache).evictions, count - kept);
-	assert_in_range(
-	    test_stats(cache).copied_bytes, 1, TEST_EXTENT_BYTES / 2);
+	assert_in_range(test_stats(cache).copied_bytes, 1,
+	    TEST_EXTENT_BYTES * POLICY_KEPT_PERCENT / 100);
 }
 
 static void
@@ -305,14 +316,14 @@ expired_and_flushed_entries_are_not_copied(void **state)
 
 	for (unsigned n = 0; n < count; n++)
 		read_nth(cache, "k", n);
-	test_find(cache, "k-0").entry.shared->expiry = 1u << 1;
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	test_expire(cache, "k-0");
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	assert_false(has_nth(cache, "k", 0));
 	assert_int_equal(test_stats(cache).evicted_expired, 1);
 	(void)fill_extent(cache, "l", &full);
 	read_nth(cache, "l", 0);
 	assert_int_equal(shmcache_flush(cache), 0);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	assert_true(test_lacks(cache, "l-0"));
 	test_assert_sound(cache);
 }
@@ -397,7 +408,7 @@ tentative_words_that_name_the_extent_are_aborted(void **state)
 	call_leave();
 	(void)fill_extent(cache, "k", &full);
 	assert_int_equal(full.number, extent);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	assert_true(cache->mapping->slots[slot] == 0);
 	assert_int_equal(test_stats(cache).tentative_aborts, 1);
 	assert_true(test_lacks(cache, "dead"));
@@ -416,7 +427,7 @@ started_entries_that_nothing_names_are_passed_over(void **state)
 	call_leave();
 	(void)fill_extent(cache, "k", &full);
 	read_nth(cache, "k", 0);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	assert_true(has_nth(cache, "k", 0));
 	test_assert_sound(cache);
 }
@@ -432,14 +443,14 @@ extent_of_a_writer_is_not_evicted(void **state)
 
 	assert_int_equal(shm_peer_claim(s, &writer), 0);
 	shm_pin_set(writer, SHM_PIN_TARGET, full.number);
-	assert_false(evict(cache, full, EVICT_CLOCK));
+	assert_false(evict(cache, full, EVICT_JUDGE));
 	for (unsigned n = 0; n < 3000; n++)
 		assert_int_equal(set_nth(cache, "new", n), 0);
 	for (unsigned n = 0; n < count; n++)
 		assert_true(has_nth(cache, "k", n));
 	assert_int_equal(state_of(cache, full.number).state, SHM_SEALED);
 	shm_peer_release(writer);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 }
 
 static void
@@ -453,7 +464,7 @@ extent_of_a_reader_is_emptied_and_stays_in_limbo(void **state)
 	(void)fill_extent(cache, "k", &full);
 	assert_int_equal(shmcache_get_pinned(cache, "k-5", 3, &item), 0);
 	memcpy(value, item.value, sizeof(value));
-	assert_false(evict(cache, full, EVICT_CLOCK));
+	assert_false(evict(cache, full, EVICT_JUDGE));
 	assert_int_equal(state_of(cache, full.number).state, SHM_LIMBO);
 	for (unsigned n = 0; n < 3000; n++)
 		assert_int_equal(set_nth(cache, "new", n), 0);
@@ -482,7 +493,7 @@ survivors_without_a_destination_are_dropped(void **state)
 		if (i != full.number)
 			table[i].state = SHM_SEALED; /* and nothing is free */
 	evicted = test_stats(cache).extents_evicted;
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	for (unsigned n = 0; n < count; n++)
 		assert_false(has_nth(cache, "k", n));
 	assert_int_equal(test_stats(cache).extents_evicted, evicted + 1);
@@ -538,12 +549,11 @@ reserve_of_free_extents_is_filled(void **state)
 
 	for (unsigned n = 0; n < 3000; n++)
 		assert_int_equal(set_nth(cache, "k", n), 0);
-	assert_true(shm_arena_count_free(s, 99) >= reserve);
 	for (uint32_t i = 0; i < extent_count(cache); i++)
 		if (state_of(cache, i).state == SHM_FREE)
 			shm_extent_table(s)[i].state |= SHM_SEALED;
 	call = test_enter(cache);
-	(void)evict_fill_reserve(&call);
+	(void)evict_fill_reserve(&call, reserve);
 	call_leave();
 	assert_true(shm_arena_count_free(s, 99) >= reserve);
 }
@@ -571,8 +581,8 @@ full_cache_takes_every_set_that_fits(void **state)
 	test_assert_sound(cache);
 }
 
-/* Those that share an extent at first lose half of their number (no more than
-   half of its bytes are copied), and are set again. */
+/* Those that share an extent at first lose some of their number (no more than a
+   part of its bytes is copied), and are set again. */
 static void
 read_entries_outlive_a_stream_of_new_ones(void **state)
 {
@@ -644,7 +654,7 @@ killed_copier_leaves_the_old_entry(void **state)
 	call = test_enter(cache);
 	entry_carry(call.m, &found.entry, &content);
 	assert_int_equal(
-	    evict_reserve(&call, entry_bytes(&content), &place), 0);
+	    evict_reserve(&call, LOG_MAIN, entry_bytes(&content), &place), 0);
 	entry_write(call.m, &place, &content);
 	shm_pin_clear(call.peer, SHM_PIN_TARGET);
 	call_leave();
@@ -667,10 +677,273 @@ first_extent_is_evicted_as_any_other(void **state)
 
 	start_in_a_fresh_extent(cache);
 	count = fill_extent(cache, "k", &full);
-	assert_true(evict(cache, full, EVICT_CLOCK));
+	assert_true(evict(cache, full, EVICT_JUDGE));
 	for (unsigned n = 0; n < count; n++)
 		assert_false(has_nth(cache, "k", n));
-	assert_false(evict(cache, full, EVICT_CLOCK)); /* once */
+	assert_false(evict(cache, full, EVICT_JUDGE)); /* once */
+}
+
+/* What is read in probation, but not at once, goes on to the main log. */
+static void
+probation_keeps_what_was_read_later(void **state)
+{
+	struct shmcache *cache = *state;
+	unsigned n = 0;
+
+	assert_int_equal(set_nth(cache, "late", 0), 0);
+	assert_int_equal(set_nth(cache, "soon", 0), 0);
+	read_nth(cache, "soon", 0); /* within the window: no mark */
+	assert_int_equal(test_find(cache, "soon-0").entry.shared->ref, 0);
+	assert_int_equal(test_extent_of(cache, "late-0").log, LOG_PROBATION);
+	while (test_extent_of(cache, "late-0").log == LOG_PROBATION) {
+		read_nth(cache, "late", 0);
+		assert_int_equal(set_nth(cache, "cold", n++), 0);
+		assert_true(n < 5000);
+	}
+	assert_true(has_nth(cache, "late", 0));
+	assert_false(has_nth(cache, "soon", 0));
+	test_assert_sound(cache);
+}
+
+/* A key that left probation not long ago is given no second one. */
+static void
+ghost_goes_to_the_main_log(void **state)
+{
+	struct shmcache *cache = *state;
+	unsigned n = 0;
+
+	assert_int_equal(set_nth(cache, "back", 0), 0);
+	while (has_nth(cache, "back", 0))
+		assert_int_equal(set_nth(cache, "cold", n++), 0);
+	assert_int_equal(set_nth(cache, "back", 0), 0);
+	assert_int_equal(test_extent_of(cache, "back-0").log, LOG_MAIN);
+	assert_int_equal(set_nth(cache, "new", 0), 0);
+	assert_int_equal(test_extent_of(cache, "new-0").log, LOG_PROBATION);
+	test_assert_sound(cache);
+}
+
+/* An overwritten entry keeps its log and its marks. */
+static void
+replacing_keeps_log_and_marks(void **state)
+{
+	struct shmcache *cache = *state;
+
+	assert_int_equal(set_nth(cache, "k", 0), 0);
+	test_find(cache, "k-0").entry.shared->ref = 2;
+	assert_int_equal(set_nth(cache, "k", 0), 0);
+	assert_int_equal(test_find(cache, "k-0").entry.shared->ref, 2);
+	assert_int_equal(test_extent_of(cache, "k-0").log, LOG_PROBATION);
+}
+
+/* An extent of which nearly all would be kept is not copied, but let pass. */
+static void
+good_extent_is_let_pass(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full), new = 0;
+	uint64_t born = shm_arena_born(cache->mapping->segment, &full);
+
+	for (unsigned n = 0; n < count; n++)
+		read_nth(cache, "k", n);
+	while (shm_arena_born(cache->mapping->segment, &full) == born)
+		assert_int_equal(set_nth(cache, "new", new ++), 0);
+	for (unsigned n = 0; n < count; n++)
+		assert_true(has_nth(cache, "k", n));
+	assert_int_equal(test_find(cache, "k-0").entry.shared->ref, 0);
+	assert_int_equal(test_stats(cache).second_chances, 0);
+	test_assert_sound(cache);
+}
+
+/*
+ * Whatever the policy: sets succeed, the segment stays sound, what is there is
+ * right, and each entry that went was counted.
+ */
+static void
+check_policy(const char *policy)
+{
+	struct shmcache_options o = test_options();
+	unsigned sets = 0, there = 0;
+	struct shmcache_stats stats;
+	struct shmcache *cache;
+	struct prng prng;
+
+	o.policy = policy;
+	cache = test_cache_of(&o);
+	test_random(&prng, 11);
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned n =
+		    (unsigned)prng_below(&prng, 1 + prng_below(&prng, 2000));
+
+		if (has_nth(cache, "k", n)) {
+			read_nth(cache, "k", n);
+			continue;
+		}
+		assert_int_equal(set_nth(cache, "k", n), 0);
+		assert_true(has_nth(cache, "k", n));
+		sets++;
+	}
+	for (unsigned n = 0; n < 2000; n++)
+		there += has_nth(cache, "k", n);
+	stats = test_stats(cache);
+	assert_int_equal(stats.items, there);
+	assert_int_equal(stats.inserts, sets);
+	assert_int_equal(there + stats.evictions + stats.index_evictions, sets);
+	assert_true(stats.live_bytes <= stats.arena_bytes);
+	assert_int_equal(stats.capacity_bytes,
+	    cache->mapping->segment->geometry.total_bytes);
+	assert_true(stats.capacity_bytes <= o.capacity_bytes);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+every_policy_counts_what_goes(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; policy_numbered(i) != NULL; i++)
+		check_policy(policy_numbered(i)->name);
+}
+
+static struct shmcache *
+volatile_cache(const char *policy)
+{
+	struct shmcache_options o = test_options();
+
+	o.policy = policy;
+	o.volatile_only = 1;
+	return test_cache_of(&o);
+}
+
+static int
+set_lasting(struct shmcache *cache, unsigned n)
+{
+	char key[32], value[VALUE_BYTES];
+
+	test_key(key, "last", n);
+	memset(value, 'a' + (int)(n % 26), sizeof(value));
+	return shmcache_set(cache, key, strlen(key), value, sizeof(value),
+	    SHMCACHE_TTL_NONE, n);
+}
+
+static int
+delete_lasting(struct shmcache *cache, unsigned n)
+{
+	char key[32];
+
+	test_key(key, "last", n);
+	return shmcache_delete(cache, key, strlen(key));
+}
+
+/* What never expires stays, and says so when there is no more room; what does
+   makes way, and when much is deleted there is room again. */
+static void
+lasting_entries_fill_a_volatile_cache(void **state)
+{
+	struct shmcache *cache = volatile_cache(NULL);
+	unsigned count = 0, more = 0;
+
+	(void)state;
+	for (unsigned n = 0; n < 300; n++)
+		assert_int_equal(set_nth(cache, "short", n), 0);
+	while (set_lasting(cache, count) == 0)
+		assert_true(++count < 2000);
+	assert_int_equal(set_lasting(cache, count), SHMCACHE_EFULL);
+	assert_true(count > 300);
+	for (unsigned n = 0; n < count; n++)
+		assert_true(has_nth(cache, "last", n));
+	for (unsigned n = 0; n < count; n += 2)
+		assert_int_equal(delete_lasting(cache, n), 0);
+	while (more < count / 4 && set_lasting(cache, 5000 + more) == 0)
+		more++;
+	assert_int_equal(more, count / 4);
+	for (unsigned n = 1; n < count; n += 2)
+		assert_true(has_nth(cache, "last", n));
+	for (unsigned n = 0; n < more; n++)
+		assert_true(has_nth(cache, "last", 5000 + n));
+	assert_int_equal(test_stats(cache).extents_evicting, 0);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Random sets, overwrites, deletes and touches, with every policy: no entry that
+   never expires goes but by a delete. */
+static void
+no_policy_evicts_a_lasting_entry(void **state)
+{
+	enum { KEYS = 300 };
+
+	(void)state;
+	for (uint64_t i = 0; policy_numbered(i) != NULL; i++) {
+		struct shmcache *cache =
+		    volatile_cache(policy_numbered(i)->name);
+		bool there[KEYS] = { false };
+		struct prng prng;
+		char key[32];
+
+		test_random(&prng, 17);
+		for (unsigned round = 0; round < 10000; round++) {
+			unsigned n = (unsigned)prng_below(&prng, KEYS);
+			int result = 0;
+
+			switch (prng_below(&prng, 8)) {
+			case 0:
+				result = set_lasting(cache, n);
+				there[n] |= result == 0;
+				break;
+			case 1:
+				(void)delete_lasting(cache, n);
+				there[n] = false;
+				break;
+			case 2: /* to short-lived, and back */
+				if (!there[n])
+					break;
+				test_key(key, "last", n);
+				if (shmcache_touch(cache, key, strlen(key),
+					MORTAL_MS) == 0)
+					there[n] = false;
+				if (shmcache_touch(cache, key, strlen(key),
+					SHMCACHE_TTL_NONE) == 0)
+					there[n] = true;
+				break;
+			default:
+				result = set_nth(cache, "short",
+				    (unsigned)prng_below(&prng, 3000));
+			}
+			assert_true(result == 0 || result == SHMCACHE_EFULL);
+			if (round % 16 == 0)
+				for (unsigned k = 0; k < KEYS; k++)
+					assert_true(!there[k] ||
+						    has_nth(cache, "last", k));
+		}
+		test_assert_sound(cache);
+		assert_int_equal(shmcache_close(cache), 0);
+	}
+}
+
+static void
+window_of_lasting_entries_is_full(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+	unsigned n = 0;
+
+	(void)state;
+	o.expected_items = 1;
+	o.volatile_only = 1;
+	cache = test_cache_of(&o);
+	while (set_lasting(cache, n) == 0)
+		n++;
+	assert_int_equal(n, INDEX_WINDOW);
+	assert_int_equal(set_lasting(cache, n), SHMCACHE_EFULL);
+	assert_int_equal(set_nth(cache, "short", 0), SHMCACHE_EFULL);
+	assert_int_equal(
+	    shmcache_add(cache, "new", 3, "v", 1, 0, 0), SHMCACHE_EFULL);
+	for (unsigned i = 0; i < n; i++)
+		assert_true(has_nth(cache, "last", i));
+	assert_int_equal(set_lasting(cache, 3), 0); /* a replace fits */
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -681,7 +954,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(entry_read_no_more_goes_at_last),
 	TEST(copies_keep_version_ttl_flags_and_seq),
 	TEST(touch_before_the_copy_is_kept),
-	TEST(at_most_half_of_an_extent_is_copied),
+	TEST(no_more_of_an_extent_is_copied_than_allowed),
 	TEST(cleaning_keeps_what_was_not_read_either),
 	TEST(expired_and_flushed_entries_are_not_copied),
 	TEST(joining_drops_all_and_copies_nothing),
@@ -699,6 +972,17 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(rewriting_one_key_keeps_the_others),
 	TEST(killed_copier_leaves_the_old_entry),
 	TEST(first_extent_is_evicted_as_any_other),
+	cmocka_unit_test_setup_teardown(
+	    probation_keeps_what_was_read_later, set_up_s3fifo, tear_down),
+	cmocka_unit_test_setup_teardown(
+	    ghost_goes_to_the_main_log, set_up_s3fifo, tear_down),
+	cmocka_unit_test_setup_teardown(
+	    replacing_keeps_log_and_marks, set_up_s3fifo, tear_down),
+	TEST(good_extent_is_let_pass),
+	cmocka_unit_test(every_policy_counts_what_goes),
+	cmocka_unit_test(lasting_entries_fill_a_volatile_cache),
+	cmocka_unit_test(no_policy_evicts_a_lasting_entry),
+	cmocka_unit_test(window_of_lasting_entries_is_full),
 };
 
 int

@@ -36,7 +36,7 @@ set_ttl(struct shmcache *cache, const char *key, int64_t ttl_ms)
 static uint64_t *
 expiry_word(struct shmcache *cache, const char *key)
 {
-	return &test_find(cache, key).entry.shared->expiry;
+	return test_find(cache, key).entry.expiry;
 }
 
 static uint64_t
@@ -178,7 +178,7 @@ touch_changes_the_time_in_place(void **state)
 	struct shmcache *cache = *state;
 	uint64_t word;
 
-	set_ttl(cache, "key", SHMCACHE_TTL_NONE);
+	set_ttl(cache, "key", 2 * LONG_MS);
 	word = test_find(cache, "key").word;
 	assert_int_equal(shmcache_touch(cache, "key", 3, LONG_MS), 0);
 	assert_in_range(ttl_of(cache, "key"), LONG_MS - 60000, LONG_MS);
@@ -216,6 +216,26 @@ touch_of_a_frozen_entry_goes_by_replacing(void **state)
 	test_assert_sound(cache);
 }
 
+/* It has no word to change, so it is written anew; to never, it stays. */
+static void
+touch_of_what_never_expires_goes_by_replacing(void **state)
+{
+	struct shmcache *cache = *state;
+	uint64_t version, word;
+
+	set_ttl(cache, "key", SHMCACHE_TTL_NONE);
+	version = version_of(cache, "key");
+	word = test_find(cache, "key").word;
+	assert_int_equal(shmcache_touch(cache, "key", 3, SHMCACHE_TTL_NONE), 0);
+	assert_true(test_find(cache, "key").word == word);
+	assert_int_equal(shmcache_touch(cache, "key", 3, LONG_MS), 0);
+	assert_true(test_find(cache, "key").word != word);
+	assert_in_range(ttl_of(cache, "key"), LONG_MS - 60000, LONG_MS);
+	assert_true(version_of(cache, "key") == version);
+	assert_true(test_has(cache, "key", "value"));
+	test_assert_sound(cache);
+}
+
 static void
 touch_of_a_frozen_copy_goes_by_replacing_too(void **state)
 {
@@ -226,7 +246,10 @@ touch_of_a_frozen_copy_goes_by_replacing_too(void **state)
 	version = version_of(cache, "key");
 	slot = test_find(cache, "key").slot;
 	for (unsigned i = 0; i < 500; i++) {
-		*expiry_word(cache, "key") |= ENTRY_FROZEN;
+		uint64_t *expiry = expiry_word(cache, "key");
+
+		if (expiry != NULL)
+			*expiry |= ENTRY_FROZEN;
 		assert_int_equal(shmcache_touch(cache, "key", 3,
 				     i % 2 == 0 ? SHMCACHE_TTL_NONE : LONG_MS),
 		    0);
@@ -280,14 +303,14 @@ found_entry_is_unlinked_only_if_it_may_not_be_returned(void **state)
 	expired = expire_found(&call, &found, COUNT_expired_swept);
 	call_leave();
 	assert_false(expired);
-	assert_int_equal(found.entry.shared->expiry & ENTRY_FROZEN, 0);
-	found.entry.shared->expiry = 1u << 1;
+	assert_int_equal(*found.entry.expiry & ENTRY_FROZEN, 0);
+	*found.entry.expiry = 1u << 1;
 	call = test_enter(cache);
 	expired = expire_found(&call, &found, COUNT_expired_swept);
 	call_leave();
 	assert_true(expired);
 	assert_true(cache->mapping->slots[found.slot] == 0);
-	assert_true((found.entry.shared->expiry & ENTRY_FROZEN) != 0);
+	assert_true((*found.entry.expiry & ENTRY_FROZEN) != 0);
 	assert_int_equal(test_stats(cache).expired_swept, 1);
 }
 
@@ -304,7 +327,7 @@ sweep_unlinks_what_is_due_and_nothing_else(void **state)
 		struct found f = test_find(cache, test_key(key, "k", n));
 		uint64_t past = now(cache);
 
-		f.entry.shared->expiry = past << 1;
+		*f.entry.expiry = past << 1;
 		shm_arena_lower_hint(cache->mapping->segment, f.entry.extent,
 		    test_extent_of(cache, key).generation, past);
 	}
@@ -505,7 +528,7 @@ sweep_recycles_limbo_when_its_readers_are_gone(void **state)
 
 	assert_int_equal(shmcache_get_pinned(cache, "k-0", 3, &item), 0);
 	call = test_enter(cache);
-	assert_false(evict_extent(&call, &full, EVICT_CLOCK, true));
+	assert_false(evict_extent(&call, &full, EVICT_JUDGE, true));
 	call_leave();
 	assert_int_equal(sweep(cache).recycled_extents, 0);
 	assert_int_equal(shm_arena_state(s, full.number).state, SHM_LIMBO);
@@ -578,6 +601,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(default_ttl_is_the_caches),
 	TEST(touch_changes_the_time_in_place),
 	TEST(touch_of_a_frozen_entry_goes_by_replacing),
+	TEST(touch_of_what_never_expires_goes_by_replacing),
 	TEST(touch_of_a_frozen_copy_goes_by_replacing_too),
 	TEST(frozen_entry_can_be_read_replaced_and_deleted),
 	TEST(frozen_entry_expires_at_its_time),

@@ -324,9 +324,10 @@ full_window_gives_up_the_expired_first(void **state)
 	struct shmcache *cache = *state;
 
 	fill_window(cache);
+	test_set_mortal(cache, "fill-7", "x");
 	for (unsigned n = 0; n < 3; n++)
 		test_read(cache, "fill-7");
-	test_find(cache, "fill-7").entry.shared->expiry = 1u << 1;
+	test_expire(cache, "fill-7");
 	test_set_ok(cache, "new", "y");
 	assert_true(test_has(cache, "new", "y"));
 	assert_int_equal(test_stats(cache).index_evictions, 0);
@@ -380,9 +381,9 @@ expired_entry_of_the_key_is_replaced_in_place(void **state)
 	struct shmcache *cache = *state;
 	uint64_t slot;
 
-	test_set_ok(cache, "key", "old");
+	test_set_mortal(cache, "key", "old");
 	slot = test_find(cache, "key").slot;
-	test_find(cache, "key").entry.shared->expiry = 1u << 1;
+	test_expire(cache, "key");
 	test_set_ok(cache, "key", "new");
 	assert_int_equal(used_slots(cache), 1);
 	assert_int_equal(test_find(cache, "key").slot, slot);

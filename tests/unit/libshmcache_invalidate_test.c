@@ -213,7 +213,7 @@ what_is_being_stored_is_reached(void **state)
 	(void)state;
 	index_key(call.m, "k", 1, &key);
 	assert_int_equal(
-	    evict_reserve(&call, entry_bytes(&content), &place), 0);
+	    evict_reserve(&call, LOG_MAIN, entry_bytes(&content), &place), 0);
 	entry_write(call.m, &place, &content);
 	call_leave();
 	assert_int_equal(shmcache_flush(cache), 0);
@@ -465,7 +465,7 @@ damaged_tags_are_a_miss(void **state)
 
 	(void)state;
 	assert_int_equal(set_one_tag(cache, "k", "t"), 0);
-	test_find(cache, "k").entry.shared->tag_count = 9;
+	test_find(cache, "k").entry.shared->flags |= 9u << ENTRY_TAGS_SHIFT;
 	assert_true(test_lacks(cache, "k"));
 	assert_int_equal(set_one_tag(cache, "l", "t"), 0);
 	call = test_enter(cache);

@@ -74,7 +74,8 @@ replace_stores_only_what_is_there(void **state)
 	test_set_ok(cache, "k", "one");
 	assert_int_equal(shmcache_replace(cache, "k", 1, "two", 3, 0, 0), 0);
 	assert_true(test_has(cache, "k", "two"));
-	test_find(cache, "k").entry.shared->expiry = 1u << 1;
+	test_set_mortal(cache, "k", "two");
+	test_expire(cache, "k");
 	assert_int_equal(
 	    shmcache_replace(cache, "k", 1, "one", 3, 0, 0), SHMCACHE_ENOENT);
 	assert_true(test_lacks(cache, "k"));
@@ -413,7 +414,8 @@ get_and_touch_does_both_or_nothing(void **state)
 	assert_int_equal(bytes, 5);
 	assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
 	assert_int_equal(ttl_ms, SHMCACHE_TTL_NONE);
-	test_find(cache, "k").entry.shared->expiry = 1u << 1;
+	test_set_mortal(cache, "k", "value");
+	test_expire(cache, "k");
 	assert_int_equal(shmcache_get_and_touch(
 			     cache, "k", 1, 5000, buffer, 4, &bytes, NULL),
 	    SHMCACHE_ENOENT);

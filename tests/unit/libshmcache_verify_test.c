@@ -441,7 +441,7 @@ what_the_killed_leave_is_sound(void **state)
 	/* A hole; an entry not linked; a tentative word; an eviction begun;
 	   a claim with pins. */
 	call = test_enter(f->cache);
-	assert_int_equal(evict_reserve(&call, 160, &place), 0);
+	assert_int_equal(evict_reserve(&call, LOG_MAIN, 160, &place), 0);
 	shm_pin_clear(call.peer, SHM_PIN_TARGET);
 	(void)test_write_unlinked(&call, "unlinked", "value");
 	word = test_write_unlinked(&call, "tentative", "value");

@@ -604,16 +604,42 @@ walk_pins_only_what_has_not_changed(void **state)
 }
 
 static void
-victims_come_in_a_circle(void **state)
+extents_are_born_one_after_the_other(void **state)
 {
 	struct fixture *f = *state;
-	unsigned seen[EXTENTS] = { 0 };
+	struct shm_place p = reserve(f->peer, 0, UNIT), q;
+	struct shm_extent first = shm_arena_state(f->s, p.extent), second;
 
-	f->s->header->victim_hand = UINT64_MAX - 5; /* wraps on the way */
-	for (unsigned i = 0; i < 3 * EXTENTS; i++)
-		seen[shm_arena_next_victim(f->s).number]++;
-	for (unsigned i = 0; i < EXTENTS; i++)
-		assert_int_equal(seen[i], 3);
+	shm_pin_clear(f->peer, SHM_PIN_TARGET);
+	assert_true(shm_arena_seal(f->s, &first));
+	q = reserve(f->peer, 0, UNIT);
+	shm_pin_clear(f->peer, SHM_PIN_TARGET);
+	first = shm_arena_state(f->s, p.extent);
+	second = shm_arena_state(f->s, q.extent);
+	assert_int_not_equal(first.number, second.number);
+	assert_true(shm_arena_born(f->s, &first) > 0);
+	assert_true(
+	    shm_arena_born(f->s, &second) > shm_arena_born(f->s, &first));
+	first.generation++;
+	assert_true(shm_arena_born(f->s, &first) == 0);
+}
+
+static void
+renewed_extent_is_the_newest_of_its_log(void **state)
+{
+	struct fixture *f = *state;
+	struct shm_extent e = plant(f->s, 4, 7, SHM_SEALED);
+	struct shm_extent other = plant(f->s, 5, 7, SHM_SEALED);
+
+	assert_true(shm_arena_renew(f->s, &e, 1));
+	e = shm_arena_state(f->s, 4);
+	assert_int_equal(e.state, SHM_SEALED);
+	assert_int_equal(e.generation, 7);
+	assert_int_equal(e.log, 1);
+	assert_true(shm_arena_born(f->s, &e) > 0);
+	(void)plant(f->s, 5, 7, SHM_EVICTING);
+	assert_false(shm_arena_renew(f->s, &other, 1));
+	assert_int_equal(shm_arena_state(f->s, 5).state, SHM_EVICTING);
 }
 
 static void
@@ -861,7 +887,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(dead_writer_does_not_keep_an_extent),
 	TEST(dead_reader_does_not_keep_an_extent),
 	TEST(walk_pins_only_what_has_not_changed),
-	TEST(victims_come_in_a_circle),
+	TEST(extents_are_born_one_after_the_other),
+	TEST(renewed_extent_is_the_newest_of_its_log),
 	TEST(free_extents_are_counted_no_further_than_enough),
 	TEST(lane_hint_speaks_of_one_generation),
 	TEST(hint_is_the_least_of_what_was_given),

@@ -43,6 +43,13 @@ next_table(uint64_t end, uint64_t at, uint64_t bytes, uint64_t align)
 	return at + bytes;
 }
 
+/* What is large begins at a page. */
+static uint64_t
+table_align(const struct shm_request *r, uint64_t bytes)
+{
+	return bytes >= 65536 ? r->page_bytes : 64;
+}
+
 static void
 check_tables(const struct shm_geometry *g, const struct shm_request *r)
 {
@@ -57,10 +64,10 @@ check_tables(const struct shm_geometry *g, const struct shm_request *r)
 	end = next_table(
 	    end, g->hints, (uint64_t)r->log_count * r->lane_count * 64, 64);
 	for (unsigned i = 0; i < SHM_REGIONS; i++)
-		end = next_table(
-		    end, g->region[i], r->region_bytes[i], r->page_bytes);
-	end =
-	    next_table(end, g->extents, r->extent_count * 64ull, r->page_bytes);
+		end = next_table(end, g->region[i], r->region_bytes[i],
+		    table_align(r, r->region_bytes[i]));
+	end = next_table(end, g->extents, r->extent_count * 64ull,
+	    table_align(r, r->extent_count * 64ull));
 	assert_true(
 	    g->map_words * SHM_MAP_UNITS >= r->extent_bytes / SHM_UNIT_BYTES);
 	end = next_table(end, g->maps, r->extent_count * g->map_words * 8, 64);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * place.h - where a new entry goes, and how far back in its log it lies
+ *
+ * A key that is there keeps its log and its marks; one that left probation not
+ * long ago (ghost.h) goes to the main log; others to probation, if the policy
+ * has one.  Where only volatile entries may be evicted, those that never expire
+ * have a log of their own, whose extents are never emptied but cleaned.
+ *
+ * A log's position is counted in ticks of an eighth of an extent, by whoever
+ * reserves across the border between two (a kill in between loses a tick).  An
+ * entry in the log with the window carries the position it was written at, 16
+ * bits of it, so that a hit can tell how far back it lies: after 8,192 extents
+ * they wrap, and a hit in 65,536 ticks may be taken for one in the window.
+ */
+#ifndef LIBSHMCACHE_PLACE_H
+#define LIBSHMCACHE_PLACE_H
+
+#include "libshmcache/index.h"
+#include "shm/arena.h"
+
+#define PLACE_TICKS_PER_EXTENT 8u
+
+/* Choose the log of an entry that is going to be set, its marks and stamp. */
+void place_choose(const struct call *call, const struct key *key,
+    struct entry_content *entry);
+
+/* Of an entry that is written to this log now. */
+uint16_t place_stamp(const struct mapping *m, uint32_t log);
+
+/* Bytes were reserved there: count on. */
+void place_advance(
+    const struct mapping *m, uint32_t log, const struct shm_place *place);
+
+/*
+ * Do the reserved bytes reach the last tick of their extent?  Then another will
+ * be needed soon: this is the time to see that there is one.
+ */
+bool place_near_end(const struct mapping *m, const struct shm_place *place);
+
+#endif /* LIBSHMCACHE_PLACE_H */
