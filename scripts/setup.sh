@@ -32,8 +32,8 @@ table() {
 	build|req|ncurses, with wide characters|pc ncursesw 6.0|libncurses-dev|ncurses-devel|ncurses|ncurses-dev
 	build|opt|libpq, for shmcache-invalidate|pc libpq 10|libpq-dev|libpq-devel|postgresql-libs|libpq-dev
 	build|opt|hiredis, for shmcache-invalidate|pc hiredis 0.14|libhiredis-dev|hiredis-devel|hiredis|hiredis-dev
+	build|req|liblzma|pc liblzma 5.2|liblzma-dev|xz-devel|xz|xz-dev
 	demo|req|SQLite|pc sqlite3 3.20|libsqlite3-dev|sqlite-devel|sqlite|sqlite-dev
-	demo|req|liblzma|pc liblzma 5.2|liblzma-dev|xz-devel|xz|xz-dev
 	tests|req|bash|cmd bash|bash|bash|bash|bash
 	tests|req|cmocka|pc cmocka 1.1|libcmocka-dev|libcmocka-devel|cmocka|cmocka-dev
 	check|opt|spin, for the models|cmd spin|spin|-|-|-

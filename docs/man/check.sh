@@ -130,8 +130,12 @@ check_options() {
 		fi
 		folder=${name#shmcache}
 		folder=${folder#-}
-		cat "$tool" "$root"/tools/"${folder:-cli}"/*.c \
-		    "$root/tools/common.c" 2>/dev/null |
+		common=
+		! grep -q TOOL_COMMON_OPTIONS "$tool" ||
+		    common=$root/tools/common.c
+		# shellcheck disable=SC2086
+		cat "$tool" "$root"/tools/"${folder:-cli}"/*.c $common \
+		    2>/dev/null |
 		    sed -nE 's/^\t\{ "([a-z-]+)", .*POPT_.*/\1/p' \
 			>"$scratch/options"
 		while read -r option; do

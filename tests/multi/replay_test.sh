@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# replay_test.sh - shmcache-replay: the formats, published miss ratios, the
+# library's own, several processes, and bad input
+
+set -u
+export LC_ALL=C
+cd "$(dirname "$0")/../.." || exit 1
+
+replay=${SHMCACHE_BUILD:-$PWD/build}/tools/shmcache-replay
+web12=tests/data/web12.csv.xz
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+passed=0 failed=0
+
+# $1: what is tested; the command that follows succeeds
+check() {
+	if "${@:2}"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL $1"
+	fi
+}
+
+# $1: exit status, $2: what is said, rest: arguments
+refuses() {
+	"$replay" "${@:3}" >"$work/out" 2>"$work/err"
+	[ $? = "$1" ] && grep -qF -- "$2" "$work/err" && return
+	cat "$work/err"
+	return 1
+}
+
+# Column 5 of the line of size $1 and policy $2 in the table
+miss() {
+	awk -v size="$1" -v policy="$2" \
+	    '$1 == size && $4 == policy { print $5 }' "$work/table"
+}
+
+# --- published miss ratios, to three digits ---------------------------------
+
+"$replay" -u -g -s 1%,10% -r all -p none $web12 >"$work/table" 2>/dev/null
+while read -r size policy want off; do
+	check "$policy at $size % is $want" \
+	    awk -v got="$(miss "$size" "$policy")" -v want="$want" \
+	    -v off="${off:-0.001}" 'BEGIN { exit !(got != "" &&
+		got - want < off && want - got < off) }'
+done <<-'END'
+	1.000 fifo .623
+	1.000 lru .602
+	1.000 clock .597
+	1.000 clock2 .588
+	1.000 sieve .597
+	1.000 s3fifo .589
+	1.000 arc .592 .0015
+	1.000 belady .415
+	10.000 fifo .355
+	10.000 lru .315
+	10.000 clock .308
+	10.000 clock2 .294
+	10.000 sieve .283
+	10.000 s3fifo .277
+	10.000 arc .291
+	10.000 belady .200
+END
+
+# --- the library ------------------------------------------------------------
+
+"$replay" -s 10% -p s3fifo,clock,fifo,lru,lfu,mru,random $web12 \
+    >"$work/table" 2>/dev/null
+check "no value is wrong, none is refused" \
+    sh -c '! grep -qE "WRONG|refused|failed" '"$work/table"
+# $1 misses less than $2 in the table, by a share of $3 at least
+better() {
+	awk -v a="$(miss 10.000 "$1")" -v b="$(miss 10.000 "$2")" \
+	    -v by="$3" 'BEGIN { exit !(a > 0 && a < b * (1 - by)) }'
+}
+for policy in clock fifo mru random; do
+	check "the default beats the library's $policy" \
+	    better s3fifo $policy 0.02
+done
+awk '$4 == "s3fifo" && NF > 7 { ours = $5 }
+    $4 == "lru" && NF <= 7 { theirs = $5 }
+    END { exit !(ours > 0 && ours < theirs * 0.95) }' "$work/table"
+check "the default beats LRU by 5 % at equal bytes" test $? = 0
+
+"$replay" -s 10% -r none -n 4 $web12 >"$work/table" 2>/dev/null
+four=$(miss 10.000 s3fifo)
+"$replay" -s 10% -r none $web12 >"$work/table" 2>/dev/null
+one=$(miss 10.000 s3fifo)
+check "four processes miss as one does ($four, $one)" \
+    awk -v a="$four" -v b="$one" \
+    'BEGIN { exit !(a > 0 && a < b * 1.05 && b < a * 1.05) }'
+
+# --- formats ----------------------------------------------------------------
+
+printf '0,a,10,0,get\n1,b,20,60,set\n2,a,10,0,get\n3,b,20,0,delete\n4,b,20,0,get\n' \
+    >"$work/ours"
+printf 'a\nb\na\n' >"$work/keys"
+printf 'time,key,size\n1,a,100\n2,b,200\n3,a,100\n' >"$work/csv"
+printf '10 3 0 1\n10 1 0 2\n' >"$work/blocks.lis"
+# Two records: time 1, key 7, size 100, next use
+for time in 1 2; do
+	printf "\\00$time\\0\\0\\0\\007\\0\\0\\0\\0\\0\\0\\0\\144\\0\\0\\0"
+	printf '\377\377\377\377\377\377\377\377'
+done >"$work/oracle"
+# $1: file, $2: format, $3: gets, $4: misses of a cache with room for all
+reads() {
+	"$replay" -j -s 1M -r lru -p none "$work/$1" >"$work/json" 2>&1
+	grep -q "\"format\": \"$2\"" "$work/json" &&
+	    grep -q "\"gets\": $3,\$" "$work/json" &&
+	    grep -q "\"misses\": $4,\$" "$work/json" && return
+	cat "$work/json"
+	return 1
+}
+check "our format, with operations" reads ours shmcache 3 2
+check "plain keys" reads keys keys 3 2
+check "csv with a heading" reads csv csv 3 2
+check "ARC's blocks" reads blocks.lis lis 4 3
+check "oracleGeneral" reads oracle oracle 2 1
+check "standard input" sh -c "xz -dc $web12 2>/dev/null | head -n 100 |
+    $replay -r lru -p none -s 10% - >/dev/null 2>&1"
+check "a plot" sh -c "$replay -c -p none --plot $work/plot $web12 \
+    >/dev/null 2>&1 && grep -q '^plot ' $work/plot"
+check "a sample of the keys" sh -c "$replay --sample 0.2 -r lru -p none \
+    -s 10% $web12 2>&1 | grep -q ' 2[0-9]\{3\} keys'"
+
+# --- bad input --------------------------------------------------------------
+
+head -c 1000 $web12 >"$work/cut.xz"
+head -c 20 "$work/oracle" >"$work/short.oracleGeneral"
+: >"$work/empty"
+printf '0,a,10,0\n' >"$work/four"
+printf '0,a,10,0,get\n0,a,10,0,get,x\n' >"$work/six"
+printf '0,a,10,0,frobnicate\n' >"$work/op"
+printf '0,a,-3,0,get\n' >"$work/size"
+printf '0,a,10,0,set\n' >"$work/noget"
+printf '5,a,10,0,get\n3,b,0,0,get\n9,c,99999,0,get\n' >"$work/odd"
+check "missing" refuses 1 'No such file' "$work/none"
+check "empty" refuses 1 'no request in it' "$work/empty"
+check "cut short" refuses 1 'damaged or cut short' "$work/cut.xz"
+check "half a record" refuses 1 'no multiple of the 24' \
+    "$work/short.oracleGeneral"
+check "a column too few" refuses 1 'line 1: 4 columns' -f shmcache \
+    "$work/four"
+check "a column too many" refuses 1 'line 2: 6 columns' "$work/six"
+check "unknown operation" refuses 1 'neither get, set nor delete' "$work/op"
+check "negative size" refuses 1 "'-3' is no size" "$work/size"
+check "no get" refuses 1 'no get in it' "$work/noget"
+check "sizes of 0 are said" refuses 0 '1 requests without a size' -s 1M \
+    "$work/odd"
+check "sizes above the limit are said" refuses 0 \
+    '1 requests with a size above the limit' -s 1M "$work/odd"
+check "times out of order are said" refuses 0 \
+    '1 requests with a time before' -s 1M "$work/odd"
+check "not text" refuses 1 'this is not text' -f keys "$work/oracle"
+check "no trace" refuses 2 'TRACE is missing'
+check "two traces" refuses 2 'too much' "$work/keys" "$work/keys"
+check "unknown reference" refuses 2 'none of them' -r best "$work/keys"
+check "unknown format" refuses 2 '--format' -f best "$work/keys"
+check "no size" refuses 2 'is no size' -s 0 "$work/keys"
+check "unknown policy" sh -c "$replay -s 1M -r none -p best $work/keys \
+    2>/dev/null | grep -q 'there are: s3fifo'"
+
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

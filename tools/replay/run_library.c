@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * run_library.c - a trace through the library
+ *
+ * A cache of its own, of so many bytes that what grows with the capacity (index,
+ * ghosts, extents with their tables) has the point's bytes; below 64 MiB the
+ * fixed tables (header, processes, peers, counters) come on top.  Several
+ * processes take the requests in blocks, in order.
+ */
+#include "tools/replay/run.h"
+
+#include <errno.h>
+#include <shmcache.h>
+#include <shmcache_admin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BLOCK_REQUESTS   64u
+#define FIXED_UP_TO      (64u << 20)
+#define EXTENTS_WANTED   128u
+#define EXTENT_BYTES_MIN 4096u
+#define ENTRY_OVERHEAD   40u /* of an extent's quarter, not for the entry */
+#define KEY_BYTES_MAX    256u
+#define SAMPLES          64u
+
+/* What the processes of a run share. */
+struct common {
+	uint64_t next; /* first request that nobody has taken */
+	uint64_t next_sweep_ms;
+	uint64_t gets, misses, wanted_bytes, missed_bytes;
+	uint64_t refused, failed, wrong;
+	uint64_t live_permille, samples;
+};
+
+struct worker {
+	struct shmcache *cache;
+	const struct trace *trace;
+	const struct weights *weights;
+	const struct library_options *options;
+	struct common *common;
+	uint8_t *value;  /* what is stored: the key's number, and filling */
+	uint8_t *buffer; /* what is read */
+	size_t buffer_bytes;
+	struct common own;
+};
+
+static void
+add_to(uint64_t *sum, uint64_t value)
+{
+	(void)__atomic_fetch_add(sum, value, __ATOMIC_RELAXED);
+}
+
+static size_t
+make_key(const struct worker *w, uint32_t key, char text[KEY_BYTES_MAX + 1])
+{
+	(void)snprintf(
+	    text, KEY_BYTES_MAX + 1, "%0*x", (int)w->weights->key_bytes, key);
+	return w->weights->key_bytes;
+}
+
+static int64_t
+ttl_ms(const struct request *r)
+{
+	return r->ttl_s > 0 ? r->ttl_s * (int64_t)1000 : SHMCACHE_TTL_NONE;
+}
+
+static void
+set(struct worker *w, const struct request *r, const char *key, size_t bytes)
+{
+	uint32_t number = r->key;
+	int result;
+
+	if (r->value_bytes >= sizeof(number))
+		memcpy(w->value, &number, sizeof(number));
+	result = shmcache_set(
+	    w->cache, key, bytes, w->value, r->value_bytes, ttl_ms(r), 0);
+	if (result == SHMCACHE_ETOOBIG)
+		w->own.refused++;
+	else if (result != 0)
+		w->own.failed++;
+}
+
+static void
+get(struct worker *w, const struct request *r, const char *key, size_t bytes)
+{
+	uint32_t number = r->key;
+	size_t got = 0;
+	int result = shmcache_get(
+	    w->cache, key, bytes, w->buffer, w->buffer_bytes, &got, NULL);
+
+	w->own.gets++;
+	w->own.wanted_bytes += r->value_bytes;
+	if (result == 0) {
+		w->own.wrong += got >= sizeof(number) &&
+				memcmp(w->buffer, &number, sizeof(number)) != 0;
+		return;
+	}
+	w->own.misses++;
+	w->own.missed_bytes += r->value_bytes;
+	set(w, r, key, bytes);
+}
+
+static void
+step(struct worker *w, const struct request *r)
+{
+	char key[KEY_BYTES_MAX + 1];
+	size_t bytes = make_key(w, r->key, key);
+
+	trace_clock_set(r->time_ms);
+	if (r->op == OP_GET)
+		get(w, r, key, bytes);
+	else if (r->op == OP_SET)
+		set(w, r, key, bytes);
+	else
+		(void)shmcache_delete(w->cache, key, bytes);
+}
+
+static void
+sample(struct worker *w)
+{
+	struct shmcache_stats stats;
+
+	if (shmcache_stats(w->cache, &stats, sizeof(stats)) != 0)
+		return;
+	add_to(&w->common->live_permille,
+	    stats.live_bytes * 100000 / stats.arena_bytes);
+	add_to(&w->common->samples, 1);
+}
+
+static void
+maybe_sweep(struct worker *w, uint64_t time_ms)
+{
+	uint64_t due =
+	    __atomic_load_n(&w->common->next_sweep_ms, __ATOMIC_RELAXED);
+
+	if (w->options->sweep_s == 0 || time_ms < due)
+		return;
+	if (__atomic_compare_exchange_n(&w->common->next_sweep_ms, &due,
+		time_ms + w->options->sweep_s * 1000ull, false,
+		__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		(void)shmcache_sweep(w->cache, NULL);
+}
+
+/* Takes blocks of requests until there are none. */
+static void
+work(struct worker *w)
+{
+	size_t count = w->trace->count;
+	size_t every = count / SAMPLES / BLOCK_REQUESTS * BLOCK_REQUESTS;
+
+	for (;;) {
+		uint64_t from = __atomic_fetch_add(
+		    &w->common->next, BLOCK_REQUESTS, __ATOMIC_RELAXED);
+
+		if (from >= count || interrupted)
+			break;
+		for (uint64_t i = from; i < from + BLOCK_REQUESTS && i < count;
+		     i++)
+			step(w, &w->trace->request[i]);
+		maybe_sweep(w, w->trace->request[from].time_ms);
+		if (every > 0 && from > count / 4 && from % every == 0)
+			sample(w);
+	}
+	add_to(&w->common->gets, w->own.gets);
+	add_to(&w->common->misses, w->own.misses);
+	add_to(&w->common->wanted_bytes, w->own.wanted_bytes);
+	add_to(&w->common->missed_bytes, w->own.missed_bytes);
+	add_to(&w->common->refused, w->own.refused);
+	add_to(&w->common->failed, w->own.failed);
+	add_to(&w->common->wrong, w->own.wrong);
+}
+
+/* The work in `processes` children; false if one failed. */
+static bool
+work_in_processes(struct worker *w, unsigned processes)
+{
+	unsigned started = 0;
+	bool good = true;
+
+	for (; started < processes; started++) {
+		pid_t child = fork();
+
+		if (child < 0)
+			break;
+		if (child == 0) {
+			work(w);
+			_exit(0);
+		}
+	}
+	good = started > 0;
+	for (unsigned i = 0; i < started; i++) {
+		int status;
+
+		good &= wait(&status) > 0 && status == 0;
+	}
+	return good;
+}
+
+static uint32_t
+largest_value(const struct trace *trace)
+{
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < trace->count; i++)
+		if (trace->request[i].value_bytes > most)
+			most = trace->request[i].value_bytes;
+	return most;
+}
+
+/* Extents small enough for so many of them, and large enough for any entry;
+   at most a sixteenth of the capacity. */
+static uint64_t
+choose_extent_bytes(
+    const struct point *p, const struct weights *w, uint32_t largest)
+{
+	uint64_t entry = w->key_bytes + (uint64_t)largest + ENTRY_OVERHEAD;
+	uint64_t bytes = EXTENT_BYTES_MIN;
+
+	while (bytes * 2 * EXTENTS_WANTED <= p->capacity_bytes ||
+	       bytes < 4 * entry)
+		bytes *= 2;
+	return bytes;
+}
+
+/* Opens a cache of which the parts that grow have the point's bytes. */
+static int
+create(const char *name, const struct point *p, struct shmcache_options *o,
+    struct shmcache **cache)
+{
+	struct shmcache_stats stats;
+	int result;
+
+	o->open_mode = SHMCACHE_CREATE_EXCLUSIVE;
+	o->capacity_bytes = p->capacity_bytes;
+	if (p->capacity_bytes >= FIXED_UP_TO)
+		return shmcache_open(name, o, cache);
+	o->capacity_bytes = FIXED_UP_TO;
+	result = shmcache_open(name, o, cache);
+	if (result != 0)
+		return result;
+	result = shmcache_stats(*cache, &stats, sizeof(stats));
+	(void)shmcache_close(*cache);
+	(void)shmcache_remove(name);
+	o->capacity_bytes = p->capacity_bytes + stats.fixed_bytes;
+	return result != 0 ? result : shmcache_open(name, o, cache);
+}
+
+static void
+note_figures(
+    struct point *p, const struct common *c, const struct shmcache_stats *stats)
+{
+	p->gets = c->gets;
+	p->misses = c->misses;
+	p->wanted_bytes = c->wanted_bytes;
+	p->missed_bytes = c->missed_bytes;
+	p->refused = c->refused;
+	p->failed = c->failed;
+	p->wrong = c->wrong;
+	p->policy = shmcache_policy_name(stats->policy);
+	p->segment_bytes = stats->capacity_bytes;
+	p->extent_bytes = stats->extent_bytes;
+	p->extents = stats->extents;
+	p->index_evictions = stats->index_evictions;
+	p->live = c->samples > 0
+		      ? (double)c->live_permille * 1e-5 / (double)c->samples
+		      : 0;
+	p->copied = stats->written_bytes > 0 ? (double)stats->copied_bytes /
+						   (double)stats->written_bytes
+					     : 0;
+}
+
+static void
+run_cache(struct point *p, struct worker *w)
+{
+	struct shmcache_stats stats;
+	double from = run_cpu_seconds();
+	bool good = true;
+
+	trace_clock_start();
+	if (w->options->processes > 1)
+		good = work_in_processes(w, w->options->processes);
+	else
+		work(w);
+	p->seconds = run_cpu_seconds() - from;
+	if (!good)
+		(void)snprintf(
+		    p->note, sizeof(p->note), "a process of the run failed");
+	else if (shmcache_stats(w->cache, &stats, sizeof(stats)) != 0)
+		(void)snprintf(
+		    p->note, sizeof(p->note), "%s", shmcache_last_error());
+	else
+		note_figures(p, w->common, &stats);
+}
+
+void
+run_library(struct point *p, const char *policy, const struct trace *trace,
+    const struct weights *weights, const struct library_options *options)
+{
+	struct shmcache_options o = SHMCACHE_OPTIONS_INIT;
+	uint32_t largest = largest_value(trace);
+	struct worker w = { .trace = trace,
+		.weights = weights,
+		.options = options,
+		.buffer_bytes = largest + 1ull };
+	char name[64];
+
+	p->policy = policy;
+	p->library = true;
+	o.policy = policy;
+	o.expected_tags = 1; /* the least table */
+	o.expected_items = p->objects > 0 ? p->objects : 1;
+	o.extent_bytes = options->extent_bytes != 0
+			     ? options->extent_bytes
+			     : choose_extent_bytes(p, weights, largest);
+	(void)snprintf(name, sizeof(name), "replay-%d", (int)getpid());
+	if (create(name, p, &o, &w.cache) != 0) {
+		(void)snprintf(
+		    p->note, sizeof(p->note), "%s", shmcache_last_error());
+		return;
+	}
+	w.value = calloc(1, w.buffer_bytes);
+	w.buffer = calloc(1, w.buffer_bytes);
+	w.common = mmap(NULL, sizeof(*w.common), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (w.value != NULL && w.buffer != NULL && w.common != MAP_FAILED) {
+		run_cache(p, &w);
+		(void)munmap(w.common, sizeof(*w.common));
+	} else {
+		(void)snprintf(p->note, sizeof(p->note), "not enough memory");
+	}
+	free(w.value);
+	free(w.buffer);
+	(void)shmcache_close(w.cache);
+	(void)shmcache_remove(name);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* run_reference.c - a trace through a simulated policy */
+#include "tools/replay/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* What an object costs a reference. */
+static uint32_t
+weigh(const struct weights *w, const struct request *r)
+{
+	return w->unit ? 1 : w->key_bytes + r->value_bytes + w->overhead_bytes;
+}
+
+/* All keys' objects, at their first size. */
+static uint64_t
+weigh_all(const struct trace *trace, const struct weights *w)
+{
+	uint8_t *seen = calloc(trace->keys, 1);
+	uint64_t sum = 0;
+
+	if (seen == NULL)
+		return 0;
+	for (size_t i = 0; i < trace->count; i++) {
+		const struct request *r = &trace->request[i];
+
+		if (seen[r->key] || r->op == OP_DELETE)
+			continue;
+		seen[r->key] = 1;
+		sum += weigh(w, r);
+	}
+	free(seen);
+	return sum;
+}
+
+void
+point_set_capacity(
+    struct point *point, const struct trace *trace, const struct weights *w)
+{
+	uint64_t all = weigh_all(trace, w);
+	uint64_t each =
+	    (uint64_t)w->key_bytes + w->unit_bytes + w->overhead_bytes;
+
+	if (point->capacity_bytes == 0) {
+		point->capacity_bytes =
+		    (uint64_t)(point->share * (double)all + 0.5);
+		if (w->unit)
+			point->capacity_bytes *= each;
+	} else if (all > 0) {
+		point->share = (double)point->capacity_bytes /
+			       (double)(w->unit ? all * each : all);
+	}
+	point->objects = (uint64_t)(point->share * (double)trace->keys + 0.5);
+	if (w->unit)
+		point->objects = point->capacity_bytes / each;
+}
+
+static double
+rusage_seconds(int who)
+{
+	struct rusage u = { .ru_maxrss = 0 };
+
+	(void)getrusage(who, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+
+double
+run_cpu_seconds(void)
+{
+	return rusage_seconds(RUSAGE_SELF) + rusage_seconds(RUSAGE_CHILDREN);
+}
+
+struct run {
+	struct sim sim;
+	struct point *point;
+	const struct weights *weights;
+	uint64_t *expires_ms; /* of each key; NULL: nothing expires */
+};
+
+static void
+put(struct run *run, const struct request *r)
+{
+	run->sim.policy->insert(&run->sim, r->key, weigh(run->weights, r));
+	if (run->expires_ms != NULL)
+		run->expires_ms[r->key] =
+		    r->ttl_s > 0 ? r->time_ms + r->ttl_s * 1000ull : UINT64_MAX;
+}
+
+/* Is it there, and not expired? */
+static bool
+holds(struct run *run, const struct request *r)
+{
+	struct sim *s = &run->sim;
+
+	if (!sim_has(s, r->key))
+		return false;
+	if (run->expires_ms == NULL || r->time_ms < run->expires_ms[r->key])
+		return true;
+	s->policy->remove(s, r->key);
+	return false;
+}
+
+static void
+get(struct run *run, const struct request *r)
+{
+	struct point *p = run->point;
+
+	p->gets++;
+	p->wanted_bytes += r->value_bytes;
+	if (holds(run, r)) {
+		run->sim.policy->hit(&run->sim, r->key);
+		return;
+	}
+	p->misses++;
+	p->missed_bytes += r->value_bytes;
+	put(run, r);
+}
+
+static void
+set(struct run *run, const struct request *r)
+{
+	struct sim *s = &run->sim;
+
+	if (!holds(run, r)) {
+		put(run, r);
+	} else if (s->node[r->key].bytes == weigh(run->weights, r)) {
+		s->policy->hit(s, r->key);
+		if (run->expires_ms != NULL)
+			run->expires_ms[r->key] =
+			    r->ttl_s > 0 ? r->time_ms + r->ttl_s * 1000ull
+					 : UINT64_MAX;
+	} else {
+		s->policy->remove(s, r->key);
+		put(run, r);
+	}
+}
+
+static void
+step(struct run *run, const struct request *r)
+{
+	if (r->op == OP_GET)
+		get(run, r);
+	else if (r->op == OP_SET)
+		set(run, r);
+	else if (sim_has(&run->sim, r->key))
+		run->sim.policy->remove(&run->sim, r->key);
+}
+
+bool
+run_reference(struct point *point, const struct reference *policy,
+    const struct trace *trace, const struct weights *weights,
+    const uint32_t *next)
+{
+	struct run run = { .point = point, .weights = weights };
+	uint64_t capacity =
+	    weights->unit ? point->objects : point->capacity_bytes;
+	double from = run_cpu_seconds();
+	bool done;
+
+	point->policy = policy->name;
+	done = sim_begin(&run.sim, policy, capacity, trace->keys, next);
+	if (!done)
+		return false;
+	if (trace->with_ttl > 0) {
+		run.expires_ms = calloc(trace->keys, sizeof(uint64_t));
+		done = run.expires_ms != NULL;
+	}
+	for (size_t i = 0; i < trace->count && done && !interrupted; i++) {
+		run.sim.now = i;
+		step(&run, &trace->request[i]);
+	}
+	point->refused = run.sim.refused;
+	free(run.expires_ms);
+	sim_end(&run.sim);
+	point->seconds = run_cpu_seconds() - from;
+	return done;
+}
+
+uint32_t *
+run_next_uses(const struct trace *trace)
+{
+	uint32_t *next = malloc(trace->count * sizeof(*next));
+	uint32_t *last = malloc(trace->keys * sizeof(*last));
+
+	if (next == NULL || last == NULL) {
+		free(next);
+		next = NULL;
+	} else {
+		memset(last, 0xff, trace->keys * sizeof(*last));
+		for (size_t i = trace->count; i-- > 0;) {
+			next[i] = last[trace->request[i].key];
+			last[trace->request[i].key] = (uint32_t)i;
+		}
+	}
+	free(last);
+	return next;
+}
