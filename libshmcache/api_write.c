@@ -3,9 +3,8 @@
  * api_write.c - set, delete, touch; and what all calls that store share
  *
  * A touch changes the expiry word in place; where that is frozen (entry.h), or
-		if (word == NULL && touch->expires_ms == 0)
-			return 0;
-		if (goes_by_replacing(call->m, old, &found->entry, touch))
+ * there is none, or the value of a counter is got too, it writes the entry anew
+ * (update.h).
  */
 #include "libshmcache/error.h"
 #include "libshmcache/evict.h"
@@ -307,14 +306,9 @@ touch_found(
 		error = learn_touched(call->m, &found->entry, touch);
 		if (error != 0)
 			return error;
-<<<<<<< HEAD
-		if (goes_by_replacing(old, &found->entry, touch))
-=======
 		if (word == NULL && touch->expires_ms == 0)
 			return 0;
-		if ((old & ENTRY_FROZEN) != 0 ||
-		    (touch->expires_ms == 0 && call->m->volatile_only))
->>>>>>> 7979473 (Eviction policies chosen by name; s3fifo is the default)
+		if (goes_by_replacing(call->m, old, &found->entry, touch))
 			return TOUCH_FROZEN;
 		/* Before, lest a kill in between hides it from sweeps; and
 		   after, lest a sweep in between does. */
