@@ -72,7 +72,7 @@ const char *policy_names(void);
  * No more of an extent is copied on than this, so that every eviction gains.
  * (docs/eviction.md has what a half costs in misses, and what more would bring.)
  */
-#define POLICY_KEPT_PERCENT 75u
+#define POLICY_KEPT_PERCENT 50u
 
 /*
  * An extent with so many dead bytes is cleaned, the deadest first, before any
