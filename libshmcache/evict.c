@@ -215,9 +215,12 @@ is_live(const struct call *call, const struct entry *entry)
 }
 
 static uint32_t
-copies_max(const struct mapping *m)
+copies_max(const struct mapping *m, enum evict_mode mode)
 {
-	return (uint32_t)(m->extent_bytes * POLICY_KEPT_PERCENT / 100);
+	unsigned percent = mode == EVICT_CLEAN ? 100 - POLICY_CLEAN_PERCENT
+					       : POLICY_KEPT_PERCENT;
+
+	return (uint32_t)(m->extent_bytes * percent / 100);
 }
 
 /*
@@ -286,7 +289,7 @@ evict_finish(const struct call *call, const struct shm_extent *extent,
 	struct shm_segment *segment = call->m->segment;
 	struct eviction eviction = { .extent = *extent,
 		.mode = mode,
-		.budget = copies_max(call->m),
+		.budget = copies_max(call->m, mode),
 		.least_worth = POLICY_WORTH_MAX + 1 };
 	struct shm_extent limbo = *extent;
 	uint32_t at = 0;
@@ -397,7 +400,7 @@ note_sealed(
 	uint32_t live = shm_arena_live(segment, e->number, e->generation);
 	uint32_t dead = used > live ? used - live : 0;
 
-	if (is_lasting(e) && live > copies_max(call->m))
+	if (is_lasting(e) && live > copies_max(call->m, EVICT_CLEAN))
 		return;
 	if (policy_worth_cleaning(dead, call->m->extent_bytes) &&
 	    dead > s->most_dead) {
@@ -496,7 +499,7 @@ is_too_good(const struct call *call, const struct eviction *eviction)
 			kept += entry.bytes;
 		at += SHM_UNIT_BYTES;
 	}
-	return kept > copies_max(call->m);
+	return kept > copies_max(call->m, EVICT_JUDGE);
 }
 
 /* Gives the entries of the pinned extent the marks that copies would have.  A
@@ -538,7 +541,7 @@ let_pass(const struct call *call, const struct shm_extent *extent)
 	bool passes;
 
 	if (shm_arena_live(segment, extent->number, extent->generation) <=
-		copies_max(call->m) ||
+		copies_max(call->m, EVICT_JUDGE) ||
 	    !shm_arena_pin_walk(call->peer, extent))
 		return false;
 	passes = is_too_good(call, &eviction);

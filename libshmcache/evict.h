@@ -17,8 +17,8 @@
  *
  * - An eviction never starts another: a survivor for which no extent is free is
  *   dropped.
- * - No more than POLICY_KEPT_PERCENT of an extent's bytes are copied on, so
- *   every eviction gains.  An extent of which more would be kept is let pass:
+ * - No more than half of an extent's bytes are copied on, so every eviction
+ *   gains (of one that is cleaned, no more than what is not dead).  An extent of which more would be kept is let pass:
  *   its marks are lowered where they are, and it is the newest of the main log.
  * - An extent with a writer's pin is passed over; one with a reader's pin is
  *   emptied, and stays in LIMBO until the pin is gone.

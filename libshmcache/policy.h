@@ -69,14 +69,15 @@ uint64_t policy_number(const struct policy *policy);
 const char *policy_names(void);
 
 /*
- * No more of an extent is copied on than this, so that every eviction gains.
- * (docs/eviction.md has what a half costs in misses, and what more would bring.)
+ * No more of an extent is copied on than this when the policy chooses, so that
+ * every eviction gains as much again.  (docs/eviction.md has what more would
+ * bring in misses.)
  */
 #define POLICY_KEPT_PERCENT 50u
 
 /*
  * An extent with so many dead bytes is cleaned, the deadest first, before any
- * whose turn it is.
+ * whose turn it is: what lives is copied, and the dead bytes are what is gained.
  */
 #define POLICY_CLEAN_PERCENT 17u
 
