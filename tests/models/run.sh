@@ -84,6 +84,28 @@ small caught frozen -DM_STORE
 small caught frozen -DM_LINK_BY_STORE
 small caught frozen -DM_REPLACE_UNREAD
 full  holds  frozen -DSETTER
+small holds  token
+small holds  token -DSET
+small caught token -DM_NO_BUMP
+small caught token -DM_LATE_BUMP
+small caught token -DM_NO_ABORT
+small caught token -DM_EARLY_CHECK
+small caught token -DM_NO_CHECK_AGAIN
+small caught token -DM_LATE_INSTALL
+small caught token -DM_NO_COUNT
+small caught token -DSET -DM_NO_BUMP
+small caught token -DSET -DM_EARLY_CHECK
+small holds  lease
+small holds  lease -DKILL
+small holds  lease -DLATE
+small holds  lease -DLATE -DKILL
+small caught lease -DM_NO_SECOND_LOOK
+small caught lease -DKILL -DM_NO_SEQ
+small caught lease -DM_NO_WAKE
+small caught lease -DM_WAKE_FIRST
+small caught lease -DM_SLEEP_BLIND
+small caught lease -DKILL -DM_NO_LIVENESS
+small caught lease -DLATE -DM_BLIND_RELEASE
 full  holds  pin -DREADERS=2 -DWRITERS=1
 full  holds  extents
 full  holds  extents -DWRITERS=2 -DEVICTORS=1
@@ -95,6 +117,7 @@ full  holds  peers -DV_CLAIM_THEN_PIN
 full  holds  peers -DV_FREE_THEN_BUMP
 full  holds  peers -DSAME -DV_FREE_THEN_BUMP
 full  holds  peers -DSAME -DV_NO_FREE
+full  holds  token -DLEADERS=2
 END
 }
 
@@ -267,7 +290,7 @@ while read -r row_size expected model options <&3; do
 		;;
 	esac
 done 3<"$work/table"
-for model in pin extents install insert frozen peers invalidate; do
+for model in pin extents install insert frozen peers invalidate token lease; do
 	all_reached "$model"
 done
 rm -f "$work/table"
