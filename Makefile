@@ -72,7 +72,8 @@ endif
 # set-up may have to install it before.
 once = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
 LIB_CFLAGS   = $(call once,LIB_CFLAGS,--cflags liburcu-bp ck)
-LIB_LIBS     = $(call once,LIB_LIBS,--libs liburcu-bp ck)
+LIB_PACKAGES = $(call once,LIB_PACKAGES,--libs liburcu-bp ck)
+LIB_LIBS     = $(LIB_PACKAGES) -lm
 TOOL_CFLAGS  = $(call once,TOOL_CFLAGS,--cflags popt jansson ncursesw liblzma)
 TOOL_LIBS    = $(call once,TOOL_LIBS,--libs popt jansson ncursesw liblzma)
 # Of what a bench can do without: it skips what is not there.

@@ -37,7 +37,7 @@
 
 /* (By value, and opened again, lest what the caller has must be in memory.) */
 bool
-read_is_expired(
+read_is_gone(
     struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word)
 {
 	const struct call call = { m, peer };
@@ -47,7 +47,8 @@ read_is_expired(
 
 	return !index_place(m, word, &offset, &extent) ||
 	       !entry_open(m, offset, &found.entry) ||
-	       expire_found(&call, &found, COUNT_expired_on_read);
+	       expire_found(&call, &found, COUNT_expired_on_read) ||
+	       !entry_visible(m, &found.entry);
 }
 
 int
@@ -121,7 +122,7 @@ glance(const struct call *call, const struct key *key, uint64_t slot,
 	       same_bytes(entry.key, key->data, key->bytes);
 	if (same) {
 		sink_learn(m, &entry, sink, facts);
-		if (!entry_valid(m, &entry))
+		if (!entry_visible(m, &entry))
 			facts->result = SHMCACHE_ENOENT;
 		if (facts->result == 0)
 			shm_read_bytes(

@@ -161,7 +161,8 @@ shmcache_scan(struct shmcache *cache, uint64_t *cursor,
 }
 
 /* Deletes what the slot names, if it is meant: whatever it is replaced by
-   meanwhile too, for that may be a copy.  1 if it did. */
+   meanwhile too, for that may be a copy; and tentative words, whose setters start
+   again (token.h).  1 if it did. */
 static int
 delete_slot(
     const struct call *call, uint64_t slot, const struct scan_filter *filter)
@@ -169,9 +170,10 @@ delete_slot(
 	for (;;) {
 		struct found found = { .slot = slot,
 			.word = shm_load64_acquire(&call->m->slots[slot]) };
+		bool tentative = (found.word & INDEX_TENTATIVE) != 0;
 		bool meant, readable, won;
 
-		if (found.word == 0 || (found.word & INDEX_TENTATIVE) != 0)
+		if (found.word == 0 || found.word == INDEX_BLOCKED)
 			return 0;
 		if (!index_pin(
 			call, slot, found.word, SHM_PIN_ENTRY, &found.entry)) {
@@ -182,10 +184,11 @@ delete_slot(
 		}
 		meant = scan_matches(
 		    filter, found.entry.key, found.entry.key_bytes);
-		readable = entry_valid(call->m, &found.entry);
-		won = meant && index_swap(call, &found, 0);
+		readable = entry_visible(call->m, &found.entry);
+		won = meant && (tentative ? index_abort(call, slot, found.word)
+					  : index_swap(call, &found, 0));
 		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-		if (won || !meant)
+		if ((won && !tentative) || !meant)
 			return won && readable;
 	}
 }
@@ -201,6 +204,10 @@ delete_some(struct shmcache *cache, const struct scan_filter *filter,
 
 	if (error != 0)
 		return error;
+	if (*cursor == 0) {
+		shm_fence(); /* W1 */
+		token_bump_all(call.m);
+	}
 	error = read_cursor(call.m, *cursor, &slot);
 	end = slot_count(call.m);
 	stop = end - slot < SLOTS_AT_ONCE ? end : slot + SLOTS_AT_ONCE;

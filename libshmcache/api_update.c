@@ -413,6 +413,7 @@ step_in_place(const struct call *call, const struct key *key, struct step *step)
 	if (!index_find(call, key, SHM_PIN_ENTRY, &found))
 		return STEP_BY_REPLACING;
 	if (!expire_found(call, &found, COUNT_expired_on_read) &&
+	    entry_visible(call->m, &found.entry) &&
 	    entry_is_counter(&found.entry)) {
 		error = step_found(&found.entry, step);
 		entry_mark(call->m, &found.entry);

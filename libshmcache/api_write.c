@@ -65,10 +65,11 @@ write_window_full(const struct call *call, const struct shm_place *place)
 	    "create the cache with more expected_items");
 }
 
-static int
-store(const struct call *call, const struct key *key,
-    struct entry_content *content)
+int
+write_store(const struct call *call, const struct key *key,
+    struct entry_content *content, const struct token *token)
 {
+	const struct put_rule rule = { .token = token };
 	struct shm_place place;
 	enum index_put put;
 	int error;
@@ -77,19 +78,24 @@ store(const struct call *call, const struct key *key,
 	error = evict_reserve(call, content->log, entry_bytes(content), &place);
 	if (error != 0)
 		return error;
+	if (token == NULL)
+		token_bump(call->m, key->hash); /* W1: the target's pin */
 	entry_write(call->m, &place, content);
-	put = index_put(call, key, index_word(key, &place), false);
+	put = index_put(call, key, index_word(key, &place), &rule);
 	if (put == PUT_FULL) {
 		error = write_window_full(call, &place);
-		write_finish(call, &place);
-		return error;
+	} else if (put == PUT_REFUSED) {
+		shm_arena_account(call->m->segment, place.extent,
+		    place.generation, -(int64_t)place.bytes);
+		error = SHMCACHE_ESTALE;
+	} else {
+		stats_count(call->peer, COUNT_sets);
+		stats_count(call->peer,
+		    put == PUT_REPLACED ? COUNT_replaces : COUNT_inserts);
+		stats_add(call->peer, COUNT_written_bytes, place.bytes);
 	}
-	stats_count(call->peer, COUNT_sets);
-	stats_count(
-	    call->peer, put == PUT_REPLACED ? COUNT_replaces : COUNT_inserts);
-	stats_add(call->peer, COUNT_written_bytes, place.bytes);
 	write_finish(call, &place);
-	return 0;
+	return error;
 }
 
 int
@@ -142,7 +148,7 @@ set(const struct call *call, const struct key *key,
 	    call->m, key, given, invalidate_now(call->m), &content);
 
 	if (error == 0)
-		error = store(call, key, &content);
+		error = write_store(call, key, &content, NULL);
 	if (error != 0)
 		stats_count(call->peer, error == SHMCACHE_ESTALE
 					    ? COUNT_stale_sets
@@ -186,26 +192,10 @@ shmcache_set(struct shmcache *cache, const void *key_data, size_t key_bytes,
 	return error_return(error);
 }
 
-static int
-unlink_key(const struct call *call, const struct key *key)
-{
-	struct found found;
-
-	while (index_find(call, key, SHM_PIN_ENTRY, &found)) {
-		bool readable = entry_valid(call->m, &found.entry);
-		bool won = index_swap(call, &found, 0);
-
-		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-		if (won)
-			return readable ? 0 : SHMCACHE_ENOENT;
-	}
-	return SHMCACHE_ENOENT;
-}
-
 int
 write_delete(const struct call *call, const struct key *key)
 {
-	int error = unlink_key(call, key);
+	int error = index_remove(call, key) ? 0 : SHMCACHE_ENOENT;
 
 	stats_count(
 	    call->peer, error == 0 ? COUNT_deletes : COUNT_delete_misses);
@@ -301,7 +291,8 @@ touch_found(
 		uint64_t old = word != NULL ? shm_load64(word) : ENTRY_FROZEN;
 		int error;
 
-		if (expire_found(call, found, COUNT_expired_on_read))
+		if (expire_found(call, found, COUNT_expired_on_read) ||
+		    !entry_visible(call->m, &found->entry))
 			return SHMCACHE_ENOENT;
 		error = learn_touched(call->m, &found->entry, touch);
 		if (error != 0)

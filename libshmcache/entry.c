@@ -17,6 +17,8 @@ content_flags(const struct entry_content *content)
 	return (uint8_t)((content->client_flags != 0 ? ENTRY_CLIENT_FLAGS : 0) |
 			 (content->birth != 0 ? ENTRY_BIRTH : 0) |
 			 (content->expires_ms != 0 ? ENTRY_EXPIRY : 0) |
+			 (content->refresh != 0 ? ENTRY_REFRESH : 0) |
+			 (content->negative ? ENTRY_NEGATIVE : 0) |
 			 (content->counter ? ENTRY_COUNTER : 0));
 }
 
@@ -72,11 +74,12 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 	uint8_t flags = content_flags(content);
 	struct entry_shared header = { .seq_low = (uint32_t)content->seq,
 		.seq_high = (uint16_t)(content->seq >> 32),
-		.flags =
-		    (uint8_t)(flags | content->tag_count << ENTRY_TAGS_SHIFT),
+		.flags = (uint8_t)((flags & ENTRY_FLAGS_LOW) |
+				   content->tag_count << ENTRY_TAGS_SHIFT),
 		/* Taken over from an entry that died meanwhile? */
 		.ref = content->ref != ENTRY_DEAD ? content->ref : 0,
-		.value_bytes = (uint32_t)entry_value_bytes(content),
+		.value_bytes = (uint32_t)entry_value_bytes(content) |
+			       (uint32_t)(flags & ENTRY_FLAGS_HIGH) << 26,
 		.key_bytes = (uint16_t)content->key_bytes,
 		.stamp = content->stamp };
 	uint64_t client_flags = content->client_flags;
@@ -92,6 +95,9 @@ entry_write(const struct mapping *m, const struct shm_place *place,
 	if ((flags & ENTRY_EXPIRY) != 0)
 		shm_write_bytes(at + option_offset(flags, ENTRY_EXPIRY),
 		    &expiry, ENTRY_OPTION_BYTES);
+	if ((flags & ENTRY_REFRESH) != 0)
+		shm_write_bytes(at + option_offset(flags, ENTRY_REFRESH),
+		    &content->refresh, ENTRY_OPTION_BYTES);
 	shm_write_bytes(at + entry_tags_offset(flags), content->tags,
 	    content->tag_count * ENTRY_TAG_BYTES);
 	shm_write_bytes(at + entry_key_offset(flags, content->tag_count),
@@ -130,6 +136,22 @@ entry_option(const struct entry_shared *shared, uint8_t flags, uint8_t bit)
 		    (const uint8_t *)shared + option_offset(flags, bit),
 		    ENTRY_OPTION_BYTES);
 	return value;
+}
+
+struct refresh
+entry_refresh(const struct entry *entry)
+{
+	uint64_t option =
+	    entry_option(entry->shared, entry->flags, ENTRY_REFRESH);
+
+	return (struct refresh){ .stale_ms = (uint32_t)(option >> 32),
+		.cost_us = (uint32_t)option };
+}
+
+bool
+entry_hidden(const struct mapping *m, const struct entry *entry)
+{
+	return entry_is_negative(entry) || entry_ttl_ms(m, entry) == 0;
 }
 
 struct cell_shared
@@ -191,7 +213,10 @@ entry_content(const struct mapping *m, const struct entry *entry,
 		.birth = counter ? 0 : entry_version(m, entry),
 		.seq = entry->seq,
 		.stamp = shm_load16(&entry->shared->stamp),
+		.refresh =
+		    entry_option(entry->shared, entry->flags, ENTRY_REFRESH),
 		.ref = shm_load8(&entry->shared->ref),
+		.negative = entry_is_negative(entry),
 		.counter = counter,
 	};
 	if (counter) {

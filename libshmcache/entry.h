@@ -30,8 +30,7 @@
  * multiple of 16; it reads as decimal text.
  *
  * Options follow the header in the order of their flag bits.  Those that are
- * not used yet (cost of the load, time until which it may be served
- * stale) get further bits.
+ * not used yet get further bits.
  *
  * An entry's version is its birth address {generation, extent, offset}: unique,
  * and without a shared counter.  Copies keep it in an option.  A counter's is
@@ -54,9 +53,10 @@
 #include <stdint.h>
 
 struct entry_shared {
-	uint32_t value_bytes;
+	uint32_t
+	    value_bytes; /* 30 bits; above: ENTRY_REFRESH, ENTRY_NEGATIVE */
 	uint16_t key_bytes;
-	uint8_t flags; /* ENTRY_..., number of tags << ENTRY_TAGS_SHIFT */
+	uint8_t flags; /* ENTRY_... below, number of tags << ENTRY_TAGS_SHIFT */
 	uint8_t ref;
 	uint32_t seq_low;
 	uint16_t seq_high; /* seq: 48 bits */
@@ -76,13 +76,19 @@ static_assert(offsetof(struct entry_shared, seq_low) == 8, "word 1");
 #define ENTRY_EXPIRY       0x01u /* option: {milliseconds 63, frozen 1} */
 #define ENTRY_CLIENT_FLAGS 0x02u /* option: the caller's flags */
 #define ENTRY_BIRTH        0x04u /* option: the version, of a copy */
-#define ENTRY_OPTIONS      0x07u
 #define ENTRY_COUNTER      0x08u /* not an option: it has a cell, no value */
-#define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER)
+#define ENTRY_REFRESH      0x10u /* option: struct refresh */
+#define ENTRY_NEGATIVE     0x20u /* not an option: the source has no such key */
+#define ENTRY_OPTIONS                                                          \
+	(ENTRY_EXPIRY | ENTRY_CLIENT_FLAGS | ENTRY_BIRTH | ENTRY_REFRESH)
+#define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER | ENTRY_NEGATIVE)
 #define ENTRY_OPTION_BYTES 8u
 
 #define ENTRY_TAGS_MAX        SHMCACHE_TAGS_MAX
 #define ENTRY_TAG_BYTES       4u
+#define ENTRY_FLAGS_LOW       0x0fu /* in the header's flags */
+#define ENTRY_FLAGS_HIGH      0x30u /* above the length of the value */
+#define ENTRY_VALUE_BYTES     0x3fffffffu
 #define ENTRY_TAGS_SHIFT      4u /* in the header's flags */
 #define ENTRY_FROZEN          1ull
 #define ENTRY_DEAD            0xffu /* as ref: unlinked, for good; a hint */
@@ -100,8 +106,24 @@ static_assert(sizeof(struct cell_shared) == 16, "layout");
 
 /* The most that an entry has besides key and value: header, options, tags. */
 #define ENTRY_OVERHEAD                                                         \
-	((uint32_t)sizeof(struct entry_shared) + 2 * 8u +                      \
+	((uint32_t)sizeof(struct entry_shared) + 4 * 8u +                      \
 	    ENTRY_TAGS_MAX * ENTRY_TAG_BYTES)
+
+/*
+ * How an entry that was loaded is refreshed (load.h).  It is fresh until
+ * `stale_ms` before it expires; then only loading calls see it.  Relative to the
+ * expiry, so a touch makes it fresh again.
+ */
+struct refresh {
+	uint32_t stale_ms;
+	uint32_t cost_us; /* what its load took */
+};
+
+static inline uint64_t
+refresh_pack(struct refresh refresh)
+{
+	return (uint64_t)refresh.stale_ms << 32 | refresh.cost_us;
+}
 
 /* What an entry is written from. */
 struct entry_content {
@@ -119,7 +141,9 @@ struct entry_content {
 	uint64_t expires_ms; /* 0: never */
 	uint32_t log;        /* where it goes */
 	uint16_t stamp;
+	uint64_t refresh; /* refresh_pack(); 0: none */
 	uint8_t ref;
+	bool negative;           /* no value */
 	bool counter;            /* instead of a value: */
 	struct cell_shared cell; /* version 0: it is new */
 };
@@ -168,7 +192,8 @@ entry_options_bytes(uint8_t flags)
 {
 	return ENTRY_OPTION_BYTES * (((flags & ENTRY_EXPIRY) != 0) +
 					((flags & ENTRY_CLIENT_FLAGS) != 0) +
-					((flags & ENTRY_BIRTH) != 0));
+					((flags & ENTRY_BIRTH) != 0) +
+					((flags & ENTRY_REFRESH) != 0));
 }
 
 static inline uint32_t
@@ -228,9 +253,10 @@ entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
 	entry_out->offset = offset;
 	entry_out->extent = (uint32_t)(in_arena >> m->extent_shift);
 	entry_out->seq = entry_header_word(shared, 1) & CACHE_SEQ_MAX;
-	entry_out->value_bytes = (uint32_t)lengths;
+	entry_out->value_bytes = (uint32_t)lengths & ENTRY_VALUE_BYTES;
 	entry_out->key_bytes = (uint16_t)(lengths >> 32);
-	entry_out->flags = (uint8_t)(lengths >> 48 & ENTRY_FLAGS);
+	entry_out->flags = (uint8_t)((lengths >> 48 & ENTRY_FLAGS_LOW) |
+				     (lengths >> 26 & ENTRY_FLAGS_HIGH));
 	entry_out->tag_count =
 	    (uint8_t)(lengths >> (48 + ENTRY_TAGS_SHIFT) & 0xf);
 	entry_out->expiry = (entry_out->flags & ENTRY_EXPIRY) != 0
@@ -281,6 +307,14 @@ entry_birth_address(
 /* Of a counter, or of a copy. */
 uint64_t entry_kept_version(
     const struct entry_shared *shared, uint8_t flags, const uint8_t *value);
+
+struct refresh entry_refresh(const struct entry *entry);
+
+static inline bool
+entry_is_negative(const struct entry *entry)
+{
+	return (entry->flags & ENTRY_NEGATIVE) != 0;
+}
 
 /* {0, generation 27, 1 + unit of the arena 36}, or a counter's; never 0. */
 SHM_INLINE uint64_t
@@ -372,6 +406,20 @@ entry_valid(const struct mapping *m, const struct entry *entry)
 	return !entry_invalidated(m, entry) && !entry_expired(m, entry);
 }
 
+/* Is a valid entry one that only loading calls see? */
+bool entry_hidden(const struct mapping *m, const struct entry *entry);
+
+/* May a call that does not load return it? */
+static inline bool
+entry_visible(const struct mapping *m, const struct entry *entry)
+{
+	return entry_valid(m, entry) &&
+	       (__builtin_expect(
+		    (entry->flags & (ENTRY_REFRESH | ENTRY_NEGATIVE)) == 0,
+		    1) ||
+		   !entry_hidden(m, entry));
+}
+
 /* Milliseconds left, or SHMCACHE_TTL_NONE. */
 static inline int64_t
 entry_ttl_ms(const struct mapping *m, const struct entry *entry)
@@ -381,7 +429,7 @@ entry_ttl_ms(const struct mapping *m, const struct entry *entry)
 
 	if (expires_ms == 0)
 		return SHMCACHE_TTL_NONE;
-	now_ms = mapping_now_ms(m);
+	now_ms = mapping_now_ms(m) + entry_refresh(entry).stale_ms;
 	return expires_ms > now_ms ? (int64_t)(expires_ms - now_ms) : 0;
 }
 

@@ -62,6 +62,8 @@ static const struct {
 	    "the value is not a whole decimal number of 64 bits" },
 	{ SHMCACHE_EREADONLY, "the cache was opened for reading only" },
 	{ SHMCACHE_EFULL, "the cache is full of entries that never expire" },
+	{ SHMCACHE_ELIMIT, "there are as many loads as there may be" },
+	{ SHMCACHE_ELOCKS, "every application lock is in use" },
 	{ SHMCACHE_ENOCACHE, "there is no cache of that name" },
 	{ SHMCACHE_EEXIST, "the name is taken" },
 	{ SHMCACHE_ENAME, "not a valid name of a cache" },

@@ -128,18 +128,6 @@ index_abort(const struct call *call, uint64_t slot, uint64_t word)
 	return true;
 }
 
-static unsigned
-random_below(struct shm_peer *peer, unsigned bound)
-{
-	uint32_t x = peer->random;
-
-	x ^= x << 13;
-	x ^= x >> 17;
-	x ^= x << 5;
-	peer->random = x;
-	return x % bound;
-}
-
 /* An empty slot of the bucket, or UINT64_MAX; *used is how many are not. */
 static uint64_t
 empty_slot(const struct mapping *m, uint64_t first, unsigned *used)
@@ -215,7 +203,7 @@ static enum claim
 choose_victim(
     const struct call *call, const struct key *key, struct found *victim)
 {
-	unsigned start = random_below(call->peer, INDEX_WINDOW);
+	unsigned start = shm_peer_random(call->peer) % INDEX_WINDOW;
 	unsigned least = UINT32_MAX, lasting = 0;
 	bool moved = false;
 
@@ -336,16 +324,23 @@ back_off(struct shm_peer *peer, unsigned round)
 {
 	unsigned most = 8u << (round < 5 ? round : 5);
 
-	for (unsigned i =
-		 random_below(peer, most < PAUSES_MAX ? most : PAUSES_MAX);
+	for (unsigned i = shm_peer_random(peer) %
+			  (most < PAUSES_MAX ? most : PAUSES_MAX);
 	     i > 0; i--)
 		shm_pause();
+}
+
+static bool
+is_refused(
+    const struct call *call, const struct key *key, const struct token *token)
+{
+	return token != NULL && !token_is_current(call->m, key->hash, token);
 }
 
 /* Steps 2 to 4.  CLAIM_WON: the word is final. */
 static enum claim
 insert(const struct call *call, const struct key *key, uint64_t word,
-    unsigned round)
+    const struct token *token, unsigned round)
 {
 	uint64_t slot, tentative = word | INDEX_TENTATIVE;
 	enum claim claim = claim_slot(call, key, tentative, &slot);
@@ -354,6 +349,8 @@ insert(const struct call *call, const struct key *key, uint64_t word,
 	if (claim != CLAIM_WON)
 		return claim;
 	verdict = judge_window(call, key, slot, round < ROUNDS_MAX);
+	if (verdict == GO_ON && is_refused(call, key, token)) /* K2 */
+		verdict = WITHDRAW;
 	if (verdict == GO_ON) {
 		if (shm_cas64(&call->m->slots[slot], tentative, word))
 			return CLAIM_WON;
@@ -371,25 +368,38 @@ insert(const struct call *call, const struct key *key, uint64_t word,
 static bool
 is_readable(const struct call *call, const struct found *found, bool for_good)
 {
-	bool readable = entry_valid(call->m, &found->entry);
+	bool readable = entry_visible(call->m, &found->entry);
 
 	if (for_good && !readable) {
 		(void)entry_freeze(&found->entry);
-		readable = entry_valid(call->m, &found->entry);
+		readable = entry_visible(call->m, &found->entry);
 	}
 	return readable;
 }
 
+/* May the word take the place of the found entry? */
+static bool
+may_replace(const struct call *call, const struct found *old, bool readable,
+    const struct put_rule *rule)
+{
+	if (rule->token != NULL &&
+	    entry_version(call->m, &old->entry) != rule->token->version)
+		return false;
+	return !rule->only_new || !readable;
+}
+
 enum index_put
 index_put(const struct call *call, const struct key *key, uint64_t word,
-    bool only_new)
+    const struct put_rule *rule)
 {
 	struct found old;
 
 	for (unsigned round = 0;; round++) {
 		if (index_find(call, key, SHM_PIN_ENTRY, &old)) {
-			bool readable = is_readable(call, &old, only_new);
-			bool refused = only_new && readable;
+			bool readable = is_readable(call, &old, rule->only_new);
+			bool refused =
+			    !may_replace(call, &old, readable, rule) ||
+			    is_refused(call, key, rule->token);
 			bool won = !refused && index_swap(call, &old, word);
 
 			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
@@ -397,12 +407,47 @@ index_put(const struct call *call, const struct key *key, uint64_t word,
 				return PUT_REFUSED;
 			if (won)
 				return readable ? PUT_REPLACED : PUT_NEW;
+		} else if (is_refused(call, key, rule->token)) {
+			return PUT_REFUSED;
 		} else {
-			enum claim claim = insert(call, key, word, round);
+			enum claim claim =
+			    insert(call, key, word, rule->token, round);
 
 			if (claim != CLAIM_AGAIN)
 				return claim == CLAIM_WON ? PUT_NEW : PUT_FULL;
 			stats_count(call->peer, COUNT_insert_retries);
 		}
 	}
+}
+
+/* Takes tentative words of the key out of one slot, or a final one, which is then
+   the last; 1 if that could be read, 0 if not, -1 if there was none. */
+static int
+clear_slot(const struct call *call, const struct key *key, uint64_t slot)
+{
+	struct found found;
+
+	while (slot_is_key(call, key, slot, SHM_PIN_ENTRY, true, &found)) {
+		bool tentative = (found.word & INDEX_TENTATIVE) != 0;
+		bool readable = entry_visible(call->m, &found.entry);
+		bool won = tentative ? index_abort(call, slot, found.word)
+				     : index_swap(call, &found, 0);
+
+		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+		if (won && !tentative)
+			return readable;
+	}
+	return -1;
+}
+
+bool
+index_remove(const struct call *call, const struct key *key)
+{
+	int removed = -1;
+
+	shm_fence(); /* W1 */
+	token_bump(call->m, key->hash);
+	for (unsigned n = 0; n < INDEX_WINDOW && removed < 0; n++)
+		removed = clear_slot(call, key, index_slot(key, n));
+	return removed > 0;
 }

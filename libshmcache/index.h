@@ -45,6 +45,12 @@
  * finals): to finalise somebody else's tentative word, and to finalise by a
  * plain store.
  *
+ * A fill (token.h) looks at its token between 3 and 4, and whenever it starts
+ * again.  A delete changes the token first, then takes the key's tentative words
+ * out of each slot (their setters start again) until it has removed a final one.
+ * Then no other tentative word can become final that was there before: whoever
+ * made that word final has taken them away, or they have seen it.
+ *
  * Identity first, liveness second: a final word of the key counts, expired or
  * not.  Readers see tentative words as absent.  Every word that is in the
  * index, tentative or final, names an entry that was started.
@@ -67,6 +73,7 @@
 
 #include "libshmcache/cache.h"
 #include "libshmcache/entry.h"
+#include "libshmcache/token.h"
 #include "shm/pin.h"
 
 #include <stdbool.h>
@@ -256,16 +263,31 @@ index_find(const struct call *call, const struct key *key, unsigned pin,
 enum index_put {
 	PUT_NEW,      /* the key had no entry that could still be read */
 	PUT_REPLACED, /* it had one */
-	PUT_REFUSED,  /* it has one, and only new ones were asked for */
+	PUT_REFUSED,  /* the rule forbids it */
 	PUT_FULL      /* its window is full of what may not be evicted */
+};
+
+/* Where a word may be put. */
+struct put_rule {
+	bool only_new; /* not if the key has a readable entry */
+	const struct token
+	    *token; /* NULL, or a fill's: only if that is current,
+				      and in the place of that version only */
 };
 
 /*
  * Put the entry that `word` names, which is written and whose extent is the
- * peer's target, in the place of whatever the key has; unless `only_new`.
+ * peer's target, in the place of whatever the key has, as the rule allows.
+ * Without a token in the rule the caller has bumped the key's (token.h).
  */
 enum index_put index_put(const struct call *call, const struct key *key,
-    uint64_t word, bool only_new);
+    uint64_t word, const struct put_rule *rule);
+
+/*
+ * Bump the key's token, and take away whatever the key has, tentative words too.
+ * True if it could be read.
+ */
+bool index_remove(const struct call *call, const struct key *key);
 
 /* CAS the found word to `word` (0 removes), and account for the old entry.
    False if it has changed. */

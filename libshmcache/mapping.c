@@ -10,6 +10,8 @@
 #include "libshmcache/ghost.h"
 #include "libshmcache/index.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/lease.h"
+#include "libshmcache/lock.h"
 #include "libshmcache/place.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
@@ -156,6 +158,48 @@ choose_logs(const struct policy *policy, bool volatile_only)
 					       : LOG_MAIN + 1;
 }
 
+/* As many leases as there are threads, so that few share one; and more tokens,
+   as loads at one time that share one refuse each other's fills: n loads in a
+   table of 16 n, 1 in 16. */
+#define LEASES_MIN       64u
+#define TOKENS_PER_LEASE 16u
+#define LEASES_PER_LOCK  4u
+
+static uint32_t
+choose_leases(const struct shm_request *r)
+{
+	return (uint32_t)power_of_two(
+	    r->peer_count < LEASES_MIN ? LEASES_MIN : r->peer_count);
+}
+
+static uint64_t
+lease_region_bytes(uint64_t leases)
+{
+	return leases * (sizeof(struct lease_shared) +
+			    TOKENS_PER_LEASE * sizeof(uint64_t)) +
+	       leases / LEASES_PER_LOCK * sizeof(struct lock_shared);
+}
+
+/* What the region's size says; false if it says nothing sensible. */
+static bool
+read_leases(struct mapping *m)
+{
+	const struct shm_geometry *g = &m->segment->geometry;
+	uint64_t bytes = g->request.region_bytes[REGION_LEASES];
+	uint64_t leases = choose_leases(&g->request);
+
+	m->leases = shm_at(m->segment, g->region[REGION_LEASES]);
+	m->lease_mask = (uint32_t)leases - 1;
+	m->tokens = shm_at(
+	    m->segment, g->region[REGION_LEASES] + leases * sizeof(*m->leases));
+	m->token_mask = (uint32_t)(leases * TOKENS_PER_LEASE) - 1;
+	m->locks = shm_at(
+	    m->segment, g->region[REGION_LEASES] + leases * sizeof(*m->leases) +
+			    leases * TOKENS_PER_LEASE * sizeof(*m->tokens));
+	m->lock_count = (uint32_t)(leases / LEASES_PER_LOCK);
+	return bytes == lease_region_bytes(leases);
+}
+
 static void
 fill_request(const struct shmcache_options *o, struct shm_request *r)
 {
@@ -172,6 +216,7 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 	r->process_count =
 	    o->process_slots != 0 ? o->process_slots : DEFAULT_PROCESSES;
 	r->peer_count = o->peer_slots != 0 ? o->peer_slots : DEFAULT_PEERS;
+	r->region_bytes[REGION_LEASES] = lease_region_bytes(choose_leases(r));
 	if (sample_mask(o) != UINT32_MAX)
 		r->region_bytes[REGION_LATENCY] =
 		    (uint64_t)r->peer_count * sizeof(struct latency_shared);
@@ -420,7 +465,9 @@ mapping_signature(void)
 		sizeof(struct entry_shared), ENTRY_FLAGS, ENTRY_TAG_BYTES,
 		INDEX_BUCKET_SLOTS, INDEX_GROUP_BUCKETS, COUNTERS,
 		sizeof(struct latency_shared), sizeof(struct filter_shared),
-		FILTER_LINE_WORDS, FILTER_WORD_BITS, GHOSTS_PER_WORD };
+		FILTER_LINE_WORDS, FILTER_WORD_BITS,
+		sizeof(struct lease_shared), LEASES_MIN, TOKENS_PER_LEASE,
+		sizeof(struct lock_shared), LEASES_PER_LOCK, GHOSTS_PER_WORD };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
@@ -504,7 +551,7 @@ read_cache(struct mapping *m)
 	memcpy(m->secret, c->secret, sizeof(m->secret));
 	if (g->request.region_bytes[REGION_INDEX] % BUCKET_BYTES != 0 ||
 	    m->bucket_count < 2 || m->bucket_count > UINT32_MAX ||
-	    m->group_mask == 0 ||
+	    m->group_mask == 0 || !read_leases(m) ||
 	    m->max_entry_bytes > m->extent_bytes - ENTRY_OVERHEAD ||
 	    m->default_ttl_ms < SHMCACHE_TTL_NONE || m->policy == NULL ||
 	    g->request.region_bytes[REGION_FILTER] !=

@@ -32,9 +32,10 @@
 enum region {
 	REGION_CACHE = 0, /* struct cache_shared */
 	REGION_INDEX,
-	REGION_GHOSTS, /* of policies with probation (ghost.h) */
-	REGION_TAGS,   /* words, a power of two of them */
-	REGION_LEASES,
+	REGION_GHOSTS,  /* of policies with probation (ghost.h) */
+	REGION_TAGS,    /* words, a power of two of them */
+	REGION_LEASES,  /* struct lease_shared, as many as a power of two; then
+			  tokens; then the locks */
 	REGION_LATENCY, /* struct latency_shared of each peer, or nothing */
 	REGION_FILTER   /* struct filter_shared and two halves, or nothing */
 };
@@ -63,7 +64,9 @@ struct cache_shared {
 	uint8_t pad3[48];
 	uint64_t position[CACHE_LOGS]; /* of each log: ticks begun */
 	uint64_t mean_bytes;           /* of an entry in an extent */
-	uint8_t pad4[32];
+	uint64_t next_load_us;         /* token bucket of loads (load.h); CAS */
+	uint64_t fence; /* application locks taken; fetch-and-add */
+	uint8_t pad4[16];
 	uint8_t reserved[4096 - 512];
 };
 
@@ -77,6 +80,8 @@ static_assert(sizeof(struct cache_shared) == 4096, "layout");
 
 struct latency_shared;
 struct filter_shared;
+struct lease_shared;
+struct lock_shared;
 
 struct mapping {
 	/* What each get needs comes first, in two lines. */
@@ -85,6 +90,12 @@ struct mapping {
 	uint64_t *slots;
 	uint64_t *tags;
 	uint64_t tag_mask; /* one less than their number */
+	struct lease_shared *leases;
+	uint64_t *tokens;
+	struct lock_shared *locks;
+	uint32_t lease_mask; /* one less than their number */
+	uint32_t token_mask;
+	uint32_t lock_count;
 	uint64_t bucket_count;
 	uint64_t group_mask; /* a key's two buckets differ in these bits */
 	uint64_t arena;      /* offset of the first extent */

@@ -13,9 +13,10 @@
 #include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
 
-/* Has the found entry expired, or been flushed?  Then it is unlinked.  (By
-   value, lest what the caller has must be in memory.) */
-bool read_is_expired(
+/* Has the found entry expired, or been flushed (then it is unlinked), or may only
+   loading calls see it?  (By value, lest what the caller has must be in
+   memory.) */
+bool read_is_gone(
     struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word);
 
 /* read_hand_out() of the counter at this offset. */
@@ -33,8 +34,8 @@ read_find(const struct call *call, const struct key *key, unsigned pin,
 {
 	if (!index_find(call, key, pin, found))
 		return false;
-	if (__builtin_expect(entry_valid(call->m, &found->entry), 1) ||
-	    !read_is_expired(call->m, call->peer, found->slot, found->word))
+	if (__builtin_expect(entry_visible(call->m, &found->entry), 1) ||
+	    !read_is_gone(call->m, call->peer, found->slot, found->word))
 		return true;
 	shm_pin_clear(call->peer, pin);
 	return false;

@@ -50,7 +50,7 @@ copy_entry(const struct mapping *m, const struct entry *entry, bool values,
 	struct facts facts;
 	size_t bytes;
 
-	if (!entry_valid(m, entry))
+	if (!entry_visible(m, entry))
 		return 0;
 	sink_learn(m, entry, &sink, &facts);
 	bytes = entry->key_bytes + (values ? (size_t)facts.value_bytes : 0);

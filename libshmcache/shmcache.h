@@ -73,6 +73,7 @@ enum shmcache_error {
 	SHMCACHE_ENOTNUMBER = -5016, /* incr: not a whole number of 64 bits */
 	SHMCACHE_EREADONLY = -5017,  /* the handle is for reading only */
 	SHMCACHE_EFULL = -5018,      /* full of what may not be evicted */
+	SHMCACHE_ELIMIT = -5019, /* there are as many loads as there may be */
 
 	SHMCACHE_ENOCACHE = -5020,    /* no cache of that name */
 	SHMCACHE_EEXIST = -5021,      /* the name is taken */
@@ -86,7 +87,8 @@ enum shmcache_error {
 	SHMCACHE_ECAPACITY = -5029, /* capacity missing, or too small */
 	SHMCACHE_EKERNEL = -5030,   /* the kernel is older than Linux 4.14 */
 	SHMCACHE_ENOPROC = -5031,   /* /proc is not mounted */
-	SHMCACHE_EOPTIONS = -5032   /* strict: the cache has other options */
+	SHMCACHE_EOPTIONS = -5032,  /* strict: the cache has other options */
+	SHMCACHE_ELOCKS = -5033     /* every application lock is in use */
 };
 
 /* Text for any result of this library.  Never NULL; static. */
@@ -472,6 +474,212 @@ int shmcache_delete_glob(struct shmcache *cache, const void *glob,
  * 0, or -EINVAL: a `[` that is not closed, a `\` at the end, a range backwards.
  */
 int shmcache_glob_check(const void *glob, size_t glob_bytes);
+
+/*
+ * Loading through the cache.  On a miss one caller among all threads of all
+ * processes loads the key; the others wait until it is done, fails, or dies
+ * (noticed within some milliseconds), or until their own time is over.
+ *
+ * What was loaded is stored only if the key was not written, deleted or
+ * invalidated since the load began; the caller gets it all the same.
+ *
+ * An entry that was stored by a load may outlive its time to live, by
+ * `stale_ms` or `stale_if_error_ms`.  Only these calls see it then; for all
+ * others it is a miss, as is a negative entry.
+ */
+
+/* What a loader gives. */
+struct shmcache_loaded {
+	void *value; /* from malloc(), or NULL if it has no bytes */
+	size_t value_bytes;
+	int64_t ttl_ms; /* instead of the option; 0: as that says */
+	uint32_t client_flags;
+	uint32_t reserved; /* 0 */
+};
+
+/*
+ * Loads a key from its source.  Returns 0; SHMCACHE_ENOENT if the source has no
+ * such key; another negative number if that could not be found out.  The library
+ * frees the value, or gives it to its caller.
+ *
+ * Nothing is pinned meanwhile, and no call is under way: it may call the library,
+ * also to load another key; to load the same key is SHMCACHE_EDEADLK.  (Threads
+ * that wait for each other's keys in a circle wait until their time is over.)
+ * It must return: one that is left by longjmp() or an exception leaves its key to
+ * be taken over after `lease_ms`, and loses the memory of the call.
+ */
+typedef int shmcache_loader(void *context, const void *key, size_t key_bytes,
+    struct shmcache_loaded *loaded_out);
+
+/* A load that was begun.  The fields are the library's; it may be copied, and be
+   ended by another thread of the process. */
+struct shmcache_token {
+	uint64_t segment_id;
+	uint64_t hash;
+	uint64_t token;
+	uint64_t version;
+	uint64_t seq;
+	uint64_t lease_word;
+	uint64_t began_ns;
+	uint32_t lease;
+	uint32_t reserved;
+};
+
+/*
+ * Takes a refresh over from a call that has a value to return: 0, and it is going
+ * to end the token by shmcache_fill() or shmcache_abandon(); anything else, and
+ * the call loads by itself.
+ */
+typedef int shmcache_refresher(void *context, const void *key, size_t key_bytes,
+    const struct shmcache_token *token);
+
+enum shmcache_on_timeout {
+	SHMCACHE_TIMEOUT_LOAD = 0, /* load without waiting any more */
+	SHMCACHE_TIMEOUT_FAIL,     /* -ETIMEDOUT */
+	SHMCACHE_TIMEOUT_STALE     /* the stale value; else -ETIMEDOUT */
+};
+
+enum shmcache_on_limit {
+	SHMCACHE_LIMIT_STALE = 0, /* the stale value; else SHMCACHE_ELIMIT */
+	SHMCACHE_LIMIT_FAIL,      /* SHMCACHE_ELIMIT */
+	SHMCACHE_LIMIT_NEGATIVE   /* the stale value; else SHMCACHE_ENOENT */
+};
+
+/* Start from SHMCACHE_LOAD_OPTIONS_INIT; 0 in any field is the default.  Times
+   are in milliseconds, each below 2^31. */
+struct shmcache_load_options {
+	size_t struct_bytes; /* sizeof(struct shmcache_load_options) */
+	int64_t ttl_ms;      /* of what is loaded: the cache's default */
+	uint32_t stale_ms;   /* then one caller refreshes it, and the others
+				  get it at once, for so long: 0 */
+	uint32_t stale_if_error_ms; /* for so long after its time to live it is
+				       the answer if the load fails: 0 */
+	uint32_t negative_ttl_ms;   /* remember that the source has no such key:
+				     not at all */
+	uint32_t error_ttl_ms;    /* give a failed load's error to others for so
+				     long: only to those that wait for it */
+	uint32_t timeout_ms;      /* wait for another's load: 5,000 */
+	uint32_t on_timeout;      /* enum shmcache_on_timeout */
+	uint32_t lease_ms;        /* another may take over a load that takes
+				     longer than this: 10,000 */
+	uint32_t jitter_percent;  /* vary times to live by so much: 0 to 100 */
+	uint32_t refresh_percent; /* refresh when less than this part of ttl_ms
+				     is left: 0 to 100 */
+	uint32_t max_loads;       /* of the whole cache at once: any number */
+	uint32_t max_loads_per_s; /* of the whole cache: any number */
+	uint32_t on_limit;        /* enum shmcache_on_limit */
+	double beta; /* refresh early by chance, the earlier the longer the
+			load took (XFetch); 1 is usual: 0, never */
+	shmcache_refresher *refresher; /* NULL: the caller refreshes */
+	void *refresher_context;
+};
+
+#define SHMCACHE_LOAD_OPTIONS_INIT                                             \
+	{                                                                      \
+		.struct_bytes = sizeof(struct shmcache_load_options)           \
+	}
+
+enum shmcache_source {
+	SHMCACHE_FROM_CACHE = 0, /* fresh */
+	SHMCACHE_FROM_STALE,     /* past its time to live */
+	SHMCACHE_FROM_LOAD,      /* loaded by this call, and stored */
+	SHMCACHE_FROM_LOAD_ONLY, /* loaded by this call, and not stored */
+	SHMCACHE_LEAD,           /* shmcache_begin_load(): load it, and end the
+				    token; the value is the stale one or NULL */
+	SHMCACHE_BUSY            /* shmcache_begin_load(): another loads it; the
+				    value is NULL */
+};
+
+/* A value in memory from malloc(), one byte longer than it is and 0 there, which
+   the caller frees; or NULL. */
+struct shmcache_value {
+	void *value;
+	size_t value_bytes;
+	uint32_t client_flags;
+	uint32_t source; /* enum shmcache_source */
+};
+
+/*
+ * Get the value, loading it if need be; `options` may be NULL.  A cache that can
+ * store nothing (removed, for reading only, no slot free) does not keep the value
+ * from being loaded.
+ * Errors: ENOENT (the source has no such key, as the loader says now or said at
+ * most negative_ttl_ms ago); what the loader returns; -ETIMEDOUT; ELIMIT;
+ * EDEADLK (the loader asks for its own key); EKEY; -EINVAL (options; a loader
+ * that returns a positive number, or bytes without memory or above PTRDIFF_MAX);
+ * -ENOMEM.
+ */
+int shmcache_get_or_load(struct shmcache *cache, const void *key,
+    size_t key_bytes, shmcache_loader *loader, void *context,
+    const struct shmcache_load_options *options,
+    struct shmcache_value *value_out);
+
+/*
+ * The same without waiting and without a loader: 0, and value_out->source says
+ * what there is.  After SHMCACHE_LEAD the caller, or whoever it gives the token
+ * to, ends it by shmcache_fill() or shmcache_abandon(), before `lease_ms`; the
+ * thread that began it must be there until then, or others take it for dead.
+ * Errors: as shmcache_get_or_load() but for -ETIMEDOUT; EPEERS, EREMOVED,
+ * EREADONLY.
+ */
+int shmcache_begin_load(struct shmcache *cache, const void *key,
+    size_t key_bytes, const struct shmcache_load_options *options,
+    struct shmcache_value *value_out, struct shmcache_token *token_out);
+
+/*
+ * End a load.  `result` is as a loader's; the bytes are copied.  `options` are
+ * those of the begin.
+ * Errors: ESTALE (not stored: the key was written, deleted or invalidated since
+ * the load began, or the token is of another cache); else as shmcache_set().
+ */
+int shmcache_fill(struct shmcache *cache, const void *key, size_t key_bytes,
+    const struct shmcache_token *token, int result,
+    const struct shmcache_loaded *loaded,
+    const struct shmcache_load_options *options);
+
+/* End a load without anything: who waits goes on.  Errors: ESTALE (of another
+   cache), EPEERS, EDEADLK, EREMOVED, EREADONLY. */
+int shmcache_abandon(
+    struct shmcache *cache, const struct shmcache_token *token);
+
+/*
+ * Wait until nobody loads the key, at most for so long; then begin again.
+ * Errors: -ETIMEDOUT, EKEY, EPEERS, EDEADLK, EREMOVED, EREADONLY.
+ */
+int shmcache_wait_load(struct shmcache *cache, const void *key,
+    size_t key_bytes, uint32_t timeout_ms);
+
+/*
+ * Locks for applications, by name, among all processes that have the cache open.
+ * A lock is its owner's until it unlocks it; when the thread that took it ends, or
+ * its process does, in whatever way, the next who wants it gets it.  It does not
+ * outlive the cache.
+ */
+#define SHMCACHE_LOCK_NAME_MAX 240
+
+/* A lock that is held.  `fence` is greater than that of every lock that this
+   cache gave out before: what the lock guards may refuse whoever comes with a
+   lesser one.  The other fields are the library's. */
+struct shmcache_lock {
+	uint64_t fence;
+	uint64_t segment_id;
+	uint64_t word;
+	uint32_t place;
+	uint32_t reserved;
+};
+
+/*
+ * Take the lock, waiting for at most `timeout_ms` while another has it.  A name is
+ * 1 to 240 bytes of any content.
+ * Errors: -ETIMEDOUT; ELOCKS (there is room for 1/4 as many names at once as for
+ * threads); EDEADLK (this thread has it); EPEERS, EREMOVED, EREADONLY, -EINVAL.
+ */
+int shmcache_lock(struct shmcache *cache, const void *name, size_t name_bytes,
+    uint32_t timeout_ms, struct shmcache_lock *lock_out);
+
+/* Any thread of the process may unlock.  Errors: ESTALE (it is not held by this
+   token any more), EPEERS, EDEADLK, EREMOVED, EREADONLY, -EINVAL. */
+int shmcache_unlock(struct shmcache *cache, const struct shmcache_lock *lock);
 
 /*
  * Invalidation.  A flush invalidates everything, shmcache_invalidate_tag() every

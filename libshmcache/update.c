@@ -19,7 +19,8 @@ find_old(const struct call *call, const struct key *key, struct found *old)
 {
 	if (!index_find(call, key, SHM_PIN_ENTRY, old))
 		return false;
-	if (!expire_found(call, old, COUNT_expired_on_read))
+	if (!expire_found(call, old, COUNT_expired_on_read) &&
+	    entry_visible(call->m, &old->entry))
 		return true;
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return false;
@@ -72,6 +73,7 @@ link_entry(const struct update *u, const struct found *old,
     const struct entry_content *content, const struct shm_place *place)
 {
 	const struct call *call = u->call;
+	const struct put_rule rule = { .only_new = true };
 	uint64_t word = index_word(u->key, place);
 	enum index_put put;
 
@@ -79,7 +81,7 @@ link_entry(const struct update *u, const struct found *old,
 	if (old != NULL)
 		put = index_swap(call, old, word) ? PUT_NEW : PUT_REFUSED;
 	else
-		put = index_put(call, u->key, word, true);
+		put = index_put(call, u->key, word, &rule);
 	if (put == PUT_FULL)
 		return write_window_full(call, place);
 	if (put != PUT_NEW) {
@@ -141,6 +143,7 @@ update_entry(const struct call *call, const struct key *key, update_make *make,
 		error = evict_reserve(call, home.log, bytes, &place);
 		if (error != 0)
 			return error;
+		token_bump(call->m, key->hash); /* W1: the target's pin */
 		error = make_and_link(&update, &home, &place, &bytes);
 		write_finish(call, &place);
 	} while (error == AGAIN);

@@ -39,6 +39,11 @@ void write_finish(const struct call *call, const struct shm_place *place);
 /* What was written there finds no slot in the index: SHMCACHE_EFULL. */
 int write_window_full(const struct call *call, const struct shm_place *place);
 
+/* Write the entry, and put it in the place of what the key has; of a fill, if its
+   token is still good (SHMCACHE_ESTALE).  Errors: EBUSY, ECORRUPT. */
+int write_store(const struct call *call, const struct key *key,
+    struct entry_content *content, const struct token *token);
+
 /* The set of one key, within a call. */
 int write_set(const struct call *call, const struct key *key,
     const struct write_given *given);

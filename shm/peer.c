@@ -24,23 +24,16 @@
    set. */
 #define ALIVE_FOR_MS 50
 
-#define GENERATION_MASK  0xffffffu
-#define INCARNATION_MASK 0x3ffffffu
+#define GENERATION_MASK 0xffffffu
 
 static uint64_t
 make_claim(enum shm_claim_state state, uint32_t incarnation,
     const struct shm_segment *segment)
 {
 	return (uint64_t)state |
-	       (uint64_t)(incarnation & INCARNATION_MASK) << 2 |
+	       (uint64_t)(incarnation & SHM_INCARNATION_MASK) << 2 |
 	       (uint64_t)segment->process << 28 |
 	       (uint64_t)segment->process_generation << 40;
-}
-
-static uint32_t
-claim_incarnation(uint64_t claim)
-{
-	return (uint32_t)(claim >> 2) & INCARNATION_MASK;
 }
 
 static uint32_t
@@ -162,7 +155,7 @@ claim_slot(struct shm_segment *segment, uint32_t i)
 	uint64_t *word = &shm_peer_table(segment)[i].claim;
 	uint64_t old = shm_load64_acquire(word);
 	uint64_t mine =
-	    make_claim(SHM_CLAIM_LIVE, claim_incarnation(old) + 1, segment);
+	    make_claim(SHM_CLAIM_LIVE, shm_claim_incarnation(old) + 1, segment);
 
 	if (shm_claim_state(old) != SHM_CLAIM_FREE ||
 	    !shm_cas64(word, old, mine))

@@ -77,7 +77,21 @@ struct shm_peer {
 	struct shm_peer *next; /* of the segment's */
 };
 
-#define SHM_PEER_ORPHANED 0x80000000u
+#define SHM_PEER_ORPHANED    0x80000000u
+#define SHM_INCARNATION_MASK 0x3ffffffu
+
+/* A number for what needs no more than to differ (xorshift, Marsaglia 2003). */
+static inline uint32_t
+shm_peer_random(struct shm_peer *peer)
+{
+	uint32_t x = peer->random;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	peer->random = x;
+	return x;
+}
 
 static inline enum shm_claim_state
 shm_claim_state(uint64_t claim)
@@ -89,6 +103,12 @@ static inline uint32_t
 shm_claim_process(uint64_t claim)
 {
 	return (uint32_t)(claim >> 28) & 0xfff;
+}
+
+static inline uint32_t
+shm_claim_incarnation(uint64_t claim)
+{
+	return (uint32_t)(claim >> 2) & SHM_INCARNATION_MASK;
 }
 
 /* The claim of the same slot and incarnation, free. */

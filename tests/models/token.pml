@@ -22,8 +22,9 @@
  *     (1) the source becomes 2
  *     (2) the token's fingerprint is A's: CAS count + 1, until it is done or the
  *         fingerprint is another
- *     (3) delete: each slot: take away a tentative word of A, unlink a final
- *         one, until the slot holds neither;
+ *     (3) delete: each slot: take away tentative words of A, or unlink a final
+ *         one, which is the end of it (whoever made it final has taken the
+ *         others' tentative words away);
  *         or (SET) put the value 2 as a set does
  *   Other    a leader of key B installs its fingerprint, in the same word; then
  *            another one of A does
@@ -293,7 +294,11 @@ finished:
 		w = slot[i];
 		if
 		:: w == EMPTY -> i++
-		:: FINAL(w) -> cas(i, w, EMPTY)
+		:: FINAL(w) -> cas(i, w, EMPTY);
+			if
+			:: ok -> break
+			:: !ok
+			fi
 #ifdef M_NO_ABORT
 		:: TENTATIVE(w) -> i++
 #else

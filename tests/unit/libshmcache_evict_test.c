@@ -523,6 +523,7 @@ set_is_busy_if_writers_stand_still_in_all_extents(void **state)
 
 	(void)state;
 	o.peer_slots = 70;
+	o.capacity_bytes += 40u << 10; /* for their tables */
 	cache = test_cache_of(&o);
 	test_set_ok(cache, "old", "value");
 	pin_everything(cache, peers);

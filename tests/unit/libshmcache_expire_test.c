@@ -421,7 +421,7 @@ set_that_a_flush_overtakes_is_dead_on_arrival(void **state)
 	assert_int_equal(shmcache_flush(cache), 0);
 	call = test_enter(cache);
 	test_hash(&call, "key", &key);
-	(void)index_put(&call, &key, word, false);
+	(void)index_put(&call, &key, word, &(struct put_rule){ 0 });
 	call_leave();
 	assert_int_equal(get(cache, "key"), SHMCACHE_ENOENT);
 	test_assert_sound(cache);

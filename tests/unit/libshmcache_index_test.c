@@ -416,11 +416,24 @@ tentative_words_are_absent_for_readers(void **state)
 
 	word = cache->mapping->slots[slot];
 	assert_true(test_lacks(cache, "key"));
-	assert_int_equal(shmcache_delete(cache, "key", 3), SHMCACHE_ENOENT);
 	assert_int_equal(
 	    shmcache_touch(cache, "key", 3, 1000), SHMCACHE_ENOENT);
 	assert_int_equal(test_stats(cache).items, 0);
 	assert_true(cache->mapping->slots[slot] == word);
+	test_assert_sound(cache);
+}
+
+static void
+delete_takes_tentative_words_away(void **state)
+{
+	struct shmcache *cache = *state;
+	uint64_t slot = plant_tentative(cache, "key", 3);
+
+	assert_int_equal(shmcache_delete(cache, "key", 3), SHMCACHE_ENOENT);
+	assert_true(cache->mapping->slots[slot] == 0);
+	slot = plant_tentative(cache, "key", 3);
+	assert_int_equal(shmcache_delete_prefix(cache, "k", 1, NULL), 0);
+	assert_true(cache->mapping->slots[slot] == 0);
 	test_assert_sound(cache);
 }
 
@@ -839,6 +852,7 @@ static const struct CMUnitTest tests[] = {
 	WINDOW(displaced_entries_are_accounted),
 	TEST(expired_entry_of_the_key_is_replaced_in_place),
 	TEST(tentative_words_are_absent_for_readers),
+	TEST(delete_takes_tentative_words_away),
 	TEST(dead_rival_higher_up_is_taken_away_at_once),
 	TEST(dead_rival_lower_down_is_taken_away_after_some_patience),
 	TEST(dead_rivals_everywhere_are_taken_away),

@@ -385,7 +385,8 @@ plain_segment_is_no_cache(void **state)
 
 /* Whether a segment with such regions can be attached to. */
 static int
-attach_to_regions(uint64_t page_bytes, uint64_t index_bytes, uint64_t tag_bytes)
+attach_to_regions(uint64_t page_bytes, uint64_t index_bytes, uint64_t tag_bytes,
+    uint64_t lease_bytes)
 {
 	struct shm_request r = test_request();
 	const char *path = test_path(test_name());
@@ -395,6 +396,7 @@ attach_to_regions(uint64_t page_bytes, uint64_t index_bytes, uint64_t tag_bytes)
 	r.region_bytes[REGION_CACHE] = page_bytes;
 	r.region_bytes[REGION_INDEX] = index_bytes;
 	r.region_bytes[REGION_TAGS] = tag_bytes;
+	r.region_bytes[REGION_LEASES] = lease_bytes;
 	r.counter_count = COUNTERS;
 	assert_int_equal(
 	    shm_segment_create(path, &r, mapping_signature(), 0600, NULL, NULL),
@@ -414,19 +416,27 @@ regions_of_other_sizes_are_corrupt(void **state)
 	static const uint64_t bad[] = { 0, 8, 64, 100, 3 * 64, 63 * 64, 65 * 64,
 		64 * 64 + 8 };
 	size_t page = sizeof(struct cache_shared);
+	const uint64_t others[][2] = { { 64, 8 }, { page * 2, 8 }, { page, 0 },
+		{ page, 24 }, { page, 12 } };
+	uint64_t leases;
+	struct shmcache *cache = test_cache();
 
 	(void)state;
+	leases = cache->mapping->segment->geometry.request
+		     .region_bytes[REGION_LEASES];
+	assert_int_equal(shmcache_close(cache), 0);
 	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++)
+		assert_int_equal(attach_to_regions(page, bad[i], 8, leases),
+		    SHMCACHE_ECORRUPT);
+	for (size_t i = 0; i < TEST_COUNT_OF(others); i++)
 		assert_int_equal(
-		    attach_to_regions(page, bad[i], 8), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(64, 128, 8), SHMCACHE_ECORRUPT);
+		    attach_to_regions(others[i][0], 128, others[i][1], leases),
+		    SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 8, 0), SHMCACHE_ECORRUPT);
 	assert_int_equal(
-	    attach_to_regions(page * 2, 128, 8), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128, 0), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128, 24), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128, 12), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128, 8), 0);
-	assert_int_equal(attach_to_regions(page, 192 * 64, 4096), 0);
+	    attach_to_regions(page, 128, 8, leases - 1), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 8, leases), 0);
+	assert_int_equal(attach_to_regions(page, 192 * 64, 4096, leases), 0);
 }
 
 static const struct CMUnitTest tests[] = {

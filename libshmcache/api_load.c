@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * api_load.c - public calls that load: waiting, running the loader, tokens
+ *
+ * A thread keeps a list of the keys that its loaders are loading, so that a
+ * loader that asks for its own key is told instead of waiting for itself.  The
+ * notes are allocated, and say where on the stack their call was: one that lies
+ * below the present call was left by longjmp(), and is dropped.
+ */
+#include "libshmcache/error.h"
+#include "libshmcache/latency.h"
+#include "libshmcache/load.h"
+#include "libshmcache/stats.h"
+#include "shm/clock.h"
+#include "shm/error.h"
+#include "shm/futex.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A waiter looks whether the owner lives after about so long: half as much to
+   half as much again, so that of many one does soon. */
+#define LOOK_AGAIN_MS 10u
+
+/* A key that this thread is loading. */
+struct loading {
+	struct loading *next;
+	const struct shmcache *cache;
+	uintptr_t frame;
+	size_t key_bytes;
+	uint8_t key[];
+};
+
+static __thread struct loading *loadings
+    __attribute__((tls_model("initial-exec")));
+
+/* What a call is about. */
+struct job {
+	struct shmcache *cache;
+	const void *key;
+	size_t key_bytes;
+	shmcache_loader *loader;
+	void *context;
+};
+
+static bool
+is_loading(const struct job *job)
+{
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+
+	while (loadings != NULL && loadings->frame < frame)
+		loadings = loadings->next;
+	for (const struct loading *l = loadings; l != NULL; l = l->next)
+		if (l->cache == job->cache && l->key_bytes == job->key_bytes &&
+		    memcmp(l->key, job->key, job->key_bytes) == 0)
+			return true;
+	return false;
+}
+
+/* Calls the loader; the value is the caller's to free whatever the result. */
+static int
+run_loader(const struct job *job, struct shmcache_loaded *loaded)
+{
+	struct loading *note = malloc(sizeof(*note) + job->key_bytes);
+	int result;
+
+	*loaded = (struct shmcache_loaded){ .value = NULL };
+	if (note == NULL)
+		return -ENOMEM;
+	note->next = loadings;
+	note->cache = job->cache;
+	note->frame = (uintptr_t)__builtin_frame_address(0);
+	note->key_bytes = job->key_bytes;
+	memcpy(note->key, job->key, job->key_bytes);
+	loadings = note;
+	result = job->loader(job->context, job->key, job->key_bytes, loaded);
+	loadings = note->next;
+	free(note);
+	return load_check(result, loaded);
+}
+
+/* The value that was loaded becomes the caller's. */
+static int
+hand_over(struct shmcache_loaded *loaded, bool stored,
+    struct shmcache_value *value_out)
+{
+	uint8_t *value = realloc(loaded->value, loaded->value_bytes + 1);
+
+	if (value == NULL)
+		return -ENOMEM;
+	value[loaded->value_bytes] = 0;
+	loaded->value = NULL;
+	*value_out = (struct shmcache_value){ .value = value,
+		.value_bytes = loaded->value_bytes,
+		.client_flags = loaded->client_flags,
+		.source =
+		    stored ? SHMCACHE_FROM_LOAD : SHMCACHE_FROM_LOAD_ONLY };
+	return 0;
+}
+
+static int
+end_load(const struct job *job, const struct load *load, int result,
+    const struct shmcache_loaded *loaded)
+{
+	struct call call;
+	struct key key;
+	int error = index_enter(
+	    job->cache, CALL_WRITES, job->key, job->key_bytes, &call, &key);
+
+	if (error != 0)
+		return error;
+	error = load_fill(
+	    &call, &key, &load->token, result, loaded, &load->options);
+	call_leave();
+	return error;
+}
+
+static void
+take_old(struct load *load, struct shmcache_value *value_out)
+{
+	*value_out = load->old;
+	load->old.value = NULL;
+}
+
+/* The key is ours to load; without a cache to store it in, `load` has no
+   token. */
+static int
+load_now(
+    const struct job *job, struct load *load, struct shmcache_value *value_out)
+{
+	struct shmcache_loaded loaded;
+	int result = run_loader(job, &loaded);
+	bool stored = load->token.segment_id != 0 &&
+		      end_load(job, load, result, &loaded) == 0;
+
+	if (result == 0) {
+		result = hand_over(&loaded, stored, value_out);
+	} else if (result != SHMCACHE_ENOENT && load->old.value != NULL) {
+		take_old(load, value_out);
+		result = 0;
+	}
+	free(loaded.value);
+	return result;
+}
+
+/* Gives the refresh to the application's refresher, if there is one and a value
+   to return meanwhile. */
+static bool
+give_away(const struct job *job, const struct load *load)
+{
+	const struct shmcache_load_options *o = &load->options;
+
+	return o->refresher != NULL && load->old.value != NULL &&
+	       o->refresher(o->refresher_context, job->key, job->key_bytes,
+		   &load->token) == 0;
+}
+
+static int
+try_once(const struct job *job, struct load *load, enum load_step *step_out)
+{
+	struct call call;
+	struct key key;
+	int error = index_enter(
+	    job->cache, CALL_WRITES, job->key, job->key_bytes, &call, &key);
+
+	if (error != 0)
+		return error;
+	*step_out = load_try(&call, &key, load, &error);
+	call_leave();
+	return error;
+}
+
+static int
+begin_alone(const struct job *job, struct load *load)
+{
+	struct call call;
+	struct key key;
+	int error = index_enter(
+	    job->cache, CALL_WRITES, job->key, job->key_bytes, &call, &key);
+
+	if (error != 0)
+		return error;
+	error = load_begin_alone(&call, &key, load);
+	call_leave();
+	return error;
+}
+
+/* Sleeps until the lease changes, or it is time to look. */
+static void
+sleep_on(const struct job *job, const struct lease *lease, uint64_t most_ms)
+{
+	struct call call;
+	const uint64_t *word = NULL;
+	uint32_t ms;
+
+	if (call_enter(job->cache, CALL_WRITES, &call) != 0)
+		return;
+	ms = LOOK_AGAIN_MS / 2 + shm_peer_random(call.peer) % LOOK_AGAIN_MS;
+	if (lease->place <= call.m->lease_mask)
+		word = &call.m->leases[lease->place].word;
+	call_leave();
+	if (word != NULL)
+		shm_futex_wait(word, (uint32_t)lease->word,
+		    ms < most_ms ? ms : (uint32_t)most_ms);
+}
+
+static void
+count_wait(const struct job *job, uint64_t began_ns)
+{
+	struct call call;
+
+	if (call_enter(job->cache, CALL_WRITES, &call) != 0)
+		return;
+	stats_count(call.peer, COUNT_load_waiters);
+	stats_add(
+	    call.peer, COUNT_load_wait_us, (latency_begin() - began_ns) / 1000);
+	call_leave();
+}
+
+/* Tries, and waits as long as another loads, until `deadline_ms`. */
+static int
+try_until(const struct job *job, struct load *load, uint64_t deadline_ms,
+    enum load_step *step_out)
+{
+	uint64_t began_ns = 0;
+	int error;
+
+	for (;;) {
+		uint64_t now_ms;
+
+		error = try_once(job, load, step_out);
+		now_ms = shm_clock_ms();
+		if (error != 0 || *step_out != LOAD_WAIT ||
+		    now_ms >= deadline_ms)
+			break;
+		if (began_ns == 0)
+			began_ns = latency_begin();
+		sleep_on(job, &load->lease, deadline_ms - now_ms);
+		load->fresh = true;
+	}
+	if (began_ns != 0)
+		count_wait(job, began_ns);
+	return error;
+}
+
+/* Another's load has taken longer than the caller wants to wait. */
+static int
+timed_out(
+    const struct job *job, struct load *load, struct shmcache_value *value_out)
+{
+	uint32_t on = load->options.on_timeout;
+
+	if (on == SHMCACHE_TIMEOUT_STALE && load->old.value != NULL) {
+		take_old(load, value_out);
+		return 0;
+	}
+	if (on != SHMCACHE_TIMEOUT_LOAD)
+		return -ETIMEDOUT;
+	return load_now(job, load, value_out);
+}
+
+/* The key has to be loaded without its lease. */
+static int
+go_alone(const struct job *job, struct load *load, bool is_late,
+    struct shmcache_value *value_out)
+{
+	int error = is_late && load->options.on_timeout != SHMCACHE_TIMEOUT_LOAD
+			? 0
+			: begin_alone(job, load);
+
+	if (error == SHMCACHE_ELIMIT) {
+		error = load_limited(load);
+		if (error == 0)
+			take_old(load, value_out);
+		return error;
+	}
+	if (error != 0)
+		return error;
+	return is_late ? timed_out(job, load, value_out)
+		       : load_now(job, load, value_out);
+}
+
+/* There is no cache to coordinate by, or to store in. */
+static bool
+is_unusable(int error)
+{
+	return error == SHMCACHE_EREMOVED || error == SHMCACHE_EREADONLY ||
+	       error == SHMCACHE_EPEERS;
+}
+
+static int
+get_without_peer(
+    const struct job *job, struct load *load, struct shmcache_value *value_out)
+{
+	struct shmcache_value value = { .source = SHMCACHE_FROM_CACHE };
+	int error = shmcache_get_alloc(job->cache, job->key, job->key_bytes,
+	    &value.value, &value.value_bytes, &value.client_flags);
+
+	if (error == 0)
+		*value_out = value;
+	else if (error == SHMCACHE_ENOENT || is_unusable(error))
+		error = load_now(job, load, value_out);
+	return error;
+}
+
+static int
+get_or_load(
+    const struct job *job, struct load *load, struct shmcache_value *value_out)
+{
+	enum load_step step = LOAD_ERROR;
+	int error = try_until(
+	    job, load, shm_clock_ms() + load->options.timeout_ms, &step);
+
+	if (is_unusable(error))
+		return get_without_peer(job, load, value_out);
+	if (error != 0)
+		return error;
+	if (step == LOAD_WAIT || step == LOAD_ALONE)
+		return go_alone(job, load, step == LOAD_WAIT, value_out);
+	if (step == LOAD_LEAD && !give_away(job, load))
+		return load_now(job, load, value_out);
+	take_old(load, value_out);
+	return 0;
+}
+
+int
+shmcache_get_or_load(struct shmcache *cache, const void *key, size_t key_bytes,
+    shmcache_loader *loader, void *context,
+    const struct shmcache_load_options *options,
+    struct shmcache_value *value_out)
+{
+	const struct job job = { cache, key, key_bytes, loader, context };
+	struct load load = { .lease.place = LEASE_NONE };
+	int error = loader == NULL || value_out == NULL
+			? -EINVAL
+			: load_options(options, &load.options);
+
+	if (error == 0 && !index_is_key(key, key_bytes))
+		error = SHMCACHE_EKEY;
+	if (error == 0 && is_loading(&job))
+		error = shm_error_note(
+		    SHMCACHE_EDEADLK, "the loader of a key asks for that key");
+	if (error == 0)
+		error = get_or_load(&job, &load, value_out);
+	free(load.old.value);
+	return error_return(error);
+}
+
+int
+shmcache_begin_load(struct shmcache *cache, const void *key, size_t key_bytes,
+    const struct shmcache_load_options *options,
+    struct shmcache_value *value_out, struct shmcache_token *token_out)
+{
+	const struct job job = { cache, key, key_bytes, NULL, NULL };
+	struct load load = { .lease.place = LEASE_NONE };
+	enum load_step step = LOAD_ERROR;
+	int error = value_out == NULL || token_out == NULL
+			? -EINVAL
+			: load_options(options, &load.options);
+
+	if (error == 0)
+		error = try_once(&job, &load, &step);
+	if (error == 0 && step == LOAD_ALONE)
+		error = begin_alone(&job, &load);
+	if (error == SHMCACHE_ELIMIT && step == LOAD_ALONE) {
+		error = load_limited(&load);
+		step = LOAD_DONE;
+	}
+	if (error == 0) {
+		if (step == LOAD_WAIT)
+			load.old.source = SHMCACHE_BUSY;
+		else if (step != LOAD_DONE)
+			load.old.source = SHMCACHE_LEAD;
+		if (load.old.source == SHMCACHE_LEAD)
+			*token_out = load.token;
+		take_old(&load, value_out);
+	}
+	free(load.old.value);
+	return error_return(error);
+}
+
+int
+shmcache_fill(struct shmcache *cache, const void *key_data, size_t key_bytes,
+    const struct shmcache_token *token, int result,
+    const struct shmcache_loaded *loaded,
+    const struct shmcache_load_options *options)
+{
+	struct shmcache_load_options o;
+	struct call call;
+	struct key key;
+	int error = token == NULL || (loaded == NULL && result == 0)
+			? -EINVAL
+			: load_options(options, &o);
+
+	if (error == 0 && load_check(result, loaded) != result)
+		error = -EINVAL;
+	if (error == 0)
+		error = index_enter(
+		    cache, CALL_WRITES, key_data, key_bytes, &call, &key);
+	if (error != 0)
+		return error_return(error);
+	error = load_fill(&call, &key, token, result, loaded, &o);
+	call_leave();
+	return error_return(error);
+}
+
+int
+shmcache_abandon(struct shmcache *cache, const struct shmcache_token *token)
+{
+	struct call call;
+	int error =
+	    token == NULL ? -EINVAL : call_enter(cache, CALL_WRITES, &call);
+
+	if (error != 0)
+		return error_return(error);
+	if (token->segment_id != call.m->segment->segment_id) {
+		error = SHMCACHE_ESTALE;
+	} else {
+		const struct lease lease = { token->lease, token->lease_word };
+
+		(void)lease_release(&call, &lease);
+	}
+	call_leave();
+	return error_return(error);
+}
+
+int
+shmcache_wait_load(struct shmcache *cache, const void *key_data,
+    size_t key_bytes, uint32_t timeout_ms)
+{
+	const struct job job = { cache, key_data, key_bytes, NULL, NULL };
+	uint64_t deadline_ms = shm_clock_ms() + timeout_ms;
+
+	for (;;) {
+		struct lease lease;
+		struct call call;
+		struct key key;
+		uint64_t now_ms = shm_clock_ms();
+		bool held;
+		int error = index_enter(
+		    cache, CALL_WRITES, key_data, key_bytes, &call, &key);
+
+		if (error != 0)
+			return error_return(error);
+		held = lease_is_held(&call, &key, true, &lease);
+		call_leave();
+		if (!held)
+			return 0;
+		if (now_ms >= deadline_ms)
+			return error_return(-ETIMEDOUT);
+		sleep_on(&job, &lease, deadline_ms - now_ms);
+	}
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* lease.c - taking leases, and giving them back */
+#include "libshmcache/lease.h"
+
+#include "libshmcache/owner.h"
+#include "shm/futex.h"
+
+#define PLACES    2u
+#define FREE      (0ull << WORD_STATE_SHIFT)
+#define HELD      (1ull << WORD_STATE_SHIFT)
+#define FAILED    (2ull << WORD_STATE_SHIFT)
+#define TIME_BITS 42u
+#define TIME      ((1ull << TIME_BITS) - 1)
+
+static uint64_t
+fingerprint(const struct key *key)
+{
+	return (key->hash << WORD_PRINT_SHIFT) & WORD_PRINT;
+}
+
+static uint32_t
+place_of(const struct call *call, const struct key *key, unsigned n)
+{
+	uint64_t bits = n == 0 ? key->hash >> 40 : key->hash >> 20;
+
+	return (uint32_t)(bits & call->m->lease_mask) ^ n;
+}
+
+/* {seq, value}, for what lies beside a word. */
+static uint64_t
+beside(uint64_t word, uint64_t value)
+{
+	return word << TIME_BITS | (value & TIME);
+}
+
+static bool
+is_beside(uint64_t word, uint64_t side)
+{
+	return (side >> TIME_BITS) == (word & WORD_SEQ);
+}
+
+/* Has a held lease's deadline passed?  One that has none gets it now. */
+static bool
+is_late(const struct call *call, struct lease_shared *l, uint64_t word,
+    uint64_t lease_ms)
+{
+	uint64_t side = shm_load64_acquire(&l->deadline);
+	uint64_t now_ms = mapping_now_ms(call->m);
+
+	if (is_beside(word, side))
+		return now_ms >= (side & TIME);
+	(void)shm_cas64(&l->deadline, side, beside(word, now_ms + lease_ms));
+	return false;
+}
+
+/* The error of a failed lease, if it counts: now, or for who waited for it. */
+static int
+failure(const struct call *call, const struct lease_shared *l, uint64_t word,
+    bool waited)
+{
+	uint64_t until = shm_load64_acquire(&l->deadline);
+	uint64_t error = shm_load64_acquire(&l->error);
+
+	if (!is_beside(word, until) || !is_beside(word, error) ||
+	    (!waited && mapping_now_ms(call->m) >= (until & TIME)))
+		return 0;
+	return -(int)(uint32_t)(error & TIME);
+}
+
+/* One CAS, and the deadline. */
+static bool
+claim(const struct call *call, uint32_t place, uint64_t word, uint64_t print,
+    uint64_t lease_ms, struct lease *lease)
+{
+	struct lease_shared *l = &call->m->leases[place];
+	uint64_t side = shm_load64(&l->deadline);
+	uint64_t mine = word_next(word, HELD, print, owner_self(call));
+
+	if (!shm_cas64(&l->word, word, mine))
+		return false;
+	(void)shm_cas64(&l->deadline, side,
+	    beside(mine, mapping_now_ms(call->m) + lease_ms));
+	*lease = (struct lease){ .place = place, .word = mine };
+	return true;
+}
+
+/* What a place says of the key, whose fingerprint it bears. */
+static enum lease_take
+judge_own(const struct call *call, uint32_t place, uint64_t word,
+    uint64_t lease_ms, bool fresh, struct lease *lease, int *error_out)
+{
+	struct lease_shared *l = &call->m->leases[place];
+
+	if ((word & WORD_STATE) == FAILED) {
+		bool waited =
+		    lease->place == place &&
+		    word_next(lease->word, 0, 0, 0) == (word & WORD_SEQ);
+
+		*error_out = failure(call, l, word, waited);
+		return *error_out != 0 ? LEASE_FAILED : LEASE_TAKEN;
+	}
+	if ((word & WORD_STATE) != HELD)
+		return LEASE_TAKEN;
+	if (owner_gone(call, word_owner(word), fresh) ||
+	    is_late(call, l, word, lease_ms))
+		return LEASE_TAKEN_OVER;
+	*lease = (struct lease){ .place = place, .word = word };
+	return word_owner(word) == owner_self(call) ? LEASE_NOWHERE
+						    : LEASE_BUSY;
+}
+
+/* Is it free for a key that it does not bear the fingerprint of? */
+static bool
+is_vacant(
+    const struct call *call, uint32_t place, uint64_t word, uint64_t lease_ms)
+{
+	return (word & WORD_STATE) != HELD ||
+	       owner_gone(call, word_owner(word), false) ||
+	       is_late(call, &call->m->leases[place], word, lease_ms);
+}
+
+/* The place that bears the key's fingerprint and is not free; PLACES if none. */
+static unsigned
+find_own(const struct call *call, const struct key *key, uint64_t *word_out)
+{
+	unsigned n;
+
+	for (n = 0; n < PLACES; n++) {
+		*word_out = shm_load64_acquire(
+		    &call->m->leases[place_of(call, key, n)].word);
+		if (((*word_out ^ fingerprint(key)) & WORD_PRINT) == 0 &&
+		    (*word_out & WORD_STATE) != FREE)
+			break;
+	}
+	return n;
+}
+
+/* The first place that is vacant; PLACES if none is. */
+static unsigned
+find_vacant(const struct call *call, const struct key *key, uint64_t lease_ms,
+    uint64_t *word_out)
+{
+	unsigned n;
+
+	for (n = 0; n < PLACES; n++) {
+		uint32_t place = place_of(call, key, n);
+
+		*word_out = shm_load64_acquire(&call->m->leases[place].word);
+		if (is_vacant(call, place, *word_out, lease_ms))
+			break;
+	}
+	return n;
+}
+
+enum lease_take
+lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
+    bool fresh, struct lease *lease, int *error_out)
+{
+	for (;;) {
+		enum lease_take take = LEASE_TAKEN;
+		uint64_t word;
+		unsigned n = find_own(call, key, &word);
+
+		if (n < PLACES)
+			take = judge_own(call, place_of(call, key, n), word,
+			    lease_ms, fresh, lease, error_out);
+		else
+			n = find_vacant(call, key, lease_ms, &word);
+		if (n == PLACES) {
+			lease->place = LEASE_NONE;
+			return LEASE_NOWHERE;
+		}
+		if ((take != LEASE_TAKEN && take != LEASE_TAKEN_OVER) ||
+		    claim(call, place_of(call, key, n), word, fingerprint(key),
+			lease_ms, lease))
+			return take;
+	}
+}
+
+/* HELD to `state`, unless it was taken over. */
+static bool
+give_back(const struct call *call, const struct lease *lease, uint64_t state,
+    uint64_t *word_out)
+{
+	*word_out = word_next(lease->word, state, lease->word & WORD_PRINT,
+	    word_owner(lease->word));
+	return lease->place <= call->m->lease_mask &&
+	       shm_cas64(
+		   &call->m->leases[lease->place].word, lease->word, *word_out);
+}
+
+bool
+lease_release(const struct call *call, const struct lease *lease)
+{
+	uint64_t word;
+
+	if (!give_back(call, lease, FREE, &word))
+		return lease->place == LEASE_NONE;
+	shm_futex_wake_all(&call->m->leases[lease->place].word);
+	return true;
+}
+
+void
+lease_fail(const struct call *call, const struct lease *lease, int error,
+    uint64_t keep_ms)
+{
+	struct lease_shared *l;
+	uint64_t until, noted, word;
+
+	if (lease->place > call->m->lease_mask)
+		return;
+	l = &call->m->leases[lease->place];
+	until = shm_load64(&l->deadline);
+	noted = shm_load64(&l->error);
+	if (!give_back(call, lease, FAILED, &word))
+		return;
+	(void)shm_cas64(&l->error, noted, beside(word, (uint32_t)-error));
+	(void)shm_cas64(&l->deadline, until,
+	    beside(word, mapping_now_ms(call->m) + keep_ms));
+	shm_futex_wake_all(&l->word);
+}
+
+bool
+lease_is_held(const struct call *call, const struct key *key, bool fresh,
+    struct lease *lease_out)
+{
+	uint64_t word;
+	unsigned n = find_own(call, key, &word);
+
+	if (n == PLACES || (word & WORD_STATE) != HELD ||
+	    owner_gone(call, word_owner(word), fresh))
+		return false;
+	*lease_out =
+	    (struct lease){ .place = place_of(call, key, n), .word = word };
+	return true;
+}
+
+uint32_t
+lease_count(const struct call *call)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i <= call->m->lease_mask; i++) {
+		uint64_t word = shm_load64(&call->m->leases[i].word);
+
+		count += (word & WORD_STATE) == HELD &&
+			 !owner_gone(call, word_owner(word), false);
+	}
+	return count;
+}

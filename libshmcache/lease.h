@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lease.h - one caller at a time loads a key
+ *
+ * A lease is a word (owner.h) in a table that the key's hash points to, in two places; the
+ * first is taken unless another key has it.
+ *
+ *          take                       release
+ *   FREE,s ----> HELD,s+1 {owner} ------------------> FREE,s+2
+ *                  |   ^                fail           (wakes all)
+ *     owner gone,  |   | or past its   -------------> FAILED,s+2 {error, until}
+ *     deadline: ---+---+ HELD,s+2 {who took it over}   (the same)
+ *   FAILED, past `until` or of another key: as FREE
+ *
+ * Every arrow is one CAS.  Beside the word lie its deadline (of HELD), until when
+ * and which error (of FAILED); they carry the word's seq, and those of another
+ * seq say nothing.  They are written after the word, by CAS from what was there
+ * before it: whoever comes late changes nothing.  A lease whose owner was stopped
+ * before that gets a deadline from the first who waits for it.
+ *
+ * Sleepers sleep on the word's low half (shm/futex.h), for a few milliseconds at
+ * a time: then they ask whether the owner lives.  So a leader that is killed is
+ * followed by another after that and the time that the kernel takes to tear its
+ * memory down.
+ *
+ * Nothing is wrong with two leaders: what they store is decided by the token
+ * (token.h).  Hence a seq of 22 bits, and a fingerprint of 12: two keys that
+ * share one wait for each other, wake, and look again.  A key both of whose
+ * places are another's is loaded without a lease.
+ *
+ * Killed after the take: gone, as above.  Killed between release and wake: the
+ * sleepers look by themselves.  tests/models/lease.pml.
+ */
+#ifndef LIBSHMCACHE_LEASE_H
+#define LIBSHMCACHE_LEASE_H
+
+#include "libshmcache/cache.h"
+#include "libshmcache/index.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct lease_shared {
+	uint64_t word;
+	uint64_t deadline; /* {seq 22, milliseconds 42} */
+	uint64_t error;    /* {seq 22, 10 zeroes, negated result 32} */
+	uint64_t reserved;
+};
+
+static_assert(offsetof(struct lease_shared, deadline) == 8, "layout");
+static_assert(offsetof(struct lease_shared, error) == 16, "layout");
+static_assert(sizeof(struct lease_shared) == 32, "layout");
+
+/* A lease that was seen or taken: its place, and its word then. */
+struct lease {
+	uint32_t place; /* LEASE_NONE: loading without one */
+	uint64_t word;
+};
+
+#define LEASE_NONE UINT32_MAX
+
+enum lease_take {
+	LEASE_TAKEN,
+	LEASE_TAKEN_OVER, /* from an owner that has gone, or is late */
+	LEASE_BUSY,       /* another has it */
+	LEASE_FAILED,     /* another's load has failed: *error_out */
+	LEASE_NOWHERE     /* no place, or this thread has it already */
+};
+
+/*
+ * Take the key's lease for so long.  `lease` is what was waited for (or has
+ * LEASE_NONE): its failure counts however long ago.  `fresh` as in owner.h.
+ */
+enum lease_take lease_take(const struct call *call, const struct key *key,
+    uint64_t lease_ms, bool fresh, struct lease *lease, int *error_out);
+
+/* Give it back, and wake who waits; false if it was taken over. */
+bool lease_release(const struct call *call, const struct lease *lease);
+
+/* Give it back with an error, which counts for `keep_ms` (and for who waits). */
+void lease_fail(const struct call *call, const struct lease *lease, int error,
+    uint64_t keep_ms);
+
+/* Does somebody hold the key's lease?  *lease_out is what to wait for. */
+bool lease_is_held(const struct call *call, const struct key *key, bool fresh,
+    struct lease *lease_out);
+
+/* Leases that are held by the living. */
+uint32_t lease_count(const struct call *call);
+
+#endif /* LIBSHMCACHE_LEASE_H */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * load.h - loading through the cache: the steps within a call
+ *
+ *   look     what is there: a fresh value, one that is due to be refreshed, a
+ *            stale one, a negative entry, nothing
+ *   take     the key's lease (lease.h), the token (token.h); look once more, for
+ *            the last leader may have stored it since; then the limits
+ *   load     outside of any call, with nothing pinned (api_load.c)
+ *   fill     store it if the token is still good; give the lease back
+ *
+ * Limits.  Loads at once: after taking, a leader counts the leases that living
+ * owners hold, and gives its own back if these are too many; of several that do
+ * so at once all may, so there are never more than the limit, and sometimes
+ * fewer.  Loads per second: a token bucket in one word of the segment, the time
+ * at which it will be full again (the generic cell rate algorithm; CAS).  Its
+ * depth is a tenth of a second's loads.  Killed after the CAS: one load less.
+ *
+ * Killed as a leader: the lease is taken over; anywhere else: nothing is left.
+ */
+#ifndef LIBSHMCACHE_LOAD_H
+#define LIBSHMCACHE_LOAD_H
+
+#include "libshmcache/index.h"
+#include "libshmcache/lease.h"
+#include "libshmcache/shmcache.h"
+
+/* A load under way, or a call that may come to it. */
+struct load {
+	struct shmcache_load_options options; /* defaults filled in */
+	struct shmcache_token token;          /* once it leads */
+	struct lease lease;                   /* what it holds or waits for */
+	struct shmcache_value old;            /* what was there, copied */
+	uint64_t version;                     /* of the entry that is there */
+	bool fresh;                           /* ask the kernel for owners */
+};
+
+enum load_step {
+	LOAD_DONE,  /* `old` is the answer */
+	LOAD_LEAD,  /* load it */
+	LOAD_WAIT,  /* another does; `lease` is what to wait for */
+	LOAD_ALONE, /* load it, without lease or token to be had */
+	LOAD_ERROR  /* *error_out is the answer */
+};
+
+/* Takes options of any version's struct, or NULL.  -EINVAL. */
+int load_options(const struct shmcache_load_options *given,
+    struct shmcache_load_options *options_out);
+
+/* One try: look, and take what has to be taken. */
+enum load_step load_try(const struct call *call, const struct key *key,
+    struct load *load, int *error_out);
+
+/* Begin without a lease (another's is not waited for any more).  0, or an error
+   if a limit forbids it. */
+int load_begin_alone(
+    const struct call *call, const struct key *key, struct load *load);
+
+/* End a load, as shmcache_fill(). */
+int load_fill(const struct call *call, const struct key *key,
+    const struct shmcache_token *token, int result,
+    const struct shmcache_loaded *loaded,
+    const struct shmcache_load_options *options);
+
+/* What a call gets that the limits keep from loading: 0, `old` is the answer. */
+int load_limited(const struct load *load);
+
+/* Bytes that a loader may give: -EINVAL if not. */
+int load_check(int result, const struct shmcache_loaded *loaded);
+
+#endif /* LIBSHMCACHE_LOAD_H */

@@ -1,0 +1,974 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Loading through the cache, as one process sees it: what is stored, returned,
+ * refused; leases and tokens by themselves.
+ */
+#include "libshmcache/lease.h"
+#include "libshmcache/owner.h"
+#include "libshmcache/refresh.h"
+#include "tests/unit/cache_support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* A source with one value. */
+struct source {
+	struct shmcache *cache;
+	const char *value; /* NULL: it has none */
+	int error;
+	unsigned loads;
+	void (*during)(struct source *);
+	struct shmcache_loaded garbage; /* returned as it is, if not 0 */
+	int inner;                      /* of a call from within */
+	jmp_buf *leave;
+};
+
+static int
+load(void *context, const void *key, size_t key_bytes,
+    struct shmcache_loaded *loaded)
+{
+	struct source *s = context;
+
+	(void)key;
+	(void)key_bytes;
+	s->loads++;
+	if (s->during != NULL)
+		s->during(s);
+	if (s->leave != NULL)
+		longjmp(*s->leave, 1);
+	if (s->garbage.value_bytes != 0 || s->garbage.ttl_ms != 0) {
+		*loaded = s->garbage;
+		return s->error;
+	}
+	if (s->error != 0)
+		return s->error;
+	if (s->value == NULL)
+		return SHMCACHE_ENOENT;
+	loaded->value = strdup(s->value);
+	loaded->value_bytes = strlen(s->value);
+	loaded->client_flags = 5;
+	return 0;
+}
+
+static struct shmcache_load_options
+options_of(int64_t ttl_ms)
+{
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
+
+	o.ttl_ms = ttl_ms;
+	return o;
+}
+
+/* The result, if it is an error; else the source, and the value is as wanted. */
+static int
+get(struct source *s, const struct shmcache_load_options *o, const char *wanted)
+{
+	struct shmcache_value v = { .value = NULL };
+	int error = shmcache_get_or_load(s->cache, "key", 3, load, s, o, &v);
+
+	if (error != 0) {
+		assert_null(v.value);
+		return error;
+	}
+	assert_int_equal(v.value_bytes, strlen(wanted));
+	assert_string_equal(v.value, wanted);
+	assert_int_equal(v.client_flags, 5);
+	free(v.value);
+	return (int)v.source;
+}
+
+static void
+sleep_ms(unsigned ms)
+{
+	const struct timespec time = { .tv_sec = ms / 1000,
+		.tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	(void)nanosleep(&time, NULL);
+}
+
+/* Until a plain get misses: the time to live is over, to a tick. */
+static void
+await_miss(struct shmcache *cache)
+{
+	while (shmcache_exists(cache, "key", 3) != 0)
+		sleep_ms(1);
+}
+
+/* Sets the entry's expiry in place. */
+static void
+expire_in(struct shmcache *cache, int64_t ms)
+{
+	struct found found = test_find(cache, "key");
+
+	*found.entry.expiry = (mapping_now_ms(cache->mapping) + (uint64_t)ms)
+			      << 1;
+}
+
+static void
+miss_is_loaded_once(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "one" };
+
+	(void)state;
+	assert_int_equal(get(&s, NULL, "one"), SHMCACHE_FROM_LOAD);
+	s.value = "two";
+	assert_int_equal(get(&s, NULL, "one"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(s.loads, 1);
+	assert_true(test_has(s.cache, "key", "one"));
+	assert_int_equal(shmcache_delete(s.cache, "key", 3), 0);
+	assert_int_equal(get(&s, NULL, "two"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(s.loads, 2);
+	assert_int_equal(test_stats(s.cache).load_leaders, 2);
+	assert_int_equal(test_stats(s.cache).get_hits, 1);
+	test_assert_sound(s.cache);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+absence_is_remembered_if_asked(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_stats stats;
+
+	(void)state;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, 2);
+	o.negative_ttl_ms = 50;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, 3);
+	/* For all other calls there is nothing. */
+	assert_true(test_lacks(s.cache, "key"));
+	assert_int_equal(
+	    shmcache_touch(s.cache, "key", 3, 1000), SHMCACHE_ENOENT);
+	assert_int_equal(
+	    shmcache_append(s.cache, "key", 3, "x", 1), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_delete(s.cache, "none", 4), SHMCACHE_ENOENT);
+	s.value = "now";
+	sleep_ms(80);
+	assert_int_equal(get(&s, &o, "now"), SHMCACHE_FROM_LOAD);
+	stats = test_stats(s.cache);
+	assert_int_equal(stats.load_negatives, 1);
+	assert_int_equal(stats.load_errors, 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+negative_entry_gives_way_to_a_set(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+
+	(void)state;
+	o.negative_ttl_ms = 60000;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_add(s.cache, "key", 3, "set", 3, 0, 5), 0);
+	assert_int_equal(get(&s, &o, "set"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_delete(s.cache, "key", 3), 0);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_delete(s.cache, "key", 3), SHMCACHE_ENOENT);
+	s.value = "there";
+	assert_int_equal(get(&s, &o, "there"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+delete_during(struct source *s)
+{
+	assert_int_equal(shmcache_delete(s->cache, "key", 3), SHMCACHE_ENOENT);
+}
+
+static void
+delete_prefix_during(struct source *s)
+{
+	assert_int_equal(shmcache_delete_prefix(s->cache, "k", 1, NULL), 0);
+}
+
+static void
+flush_during(struct source *s)
+{
+	assert_int_equal(shmcache_flush(s->cache), 0);
+}
+
+static void
+set_during(struct source *s)
+{
+	assert_int_equal(shmcache_set(s->cache, "key", 3, "newer", 5, 0, 5), 0);
+}
+
+static void
+add_and_evict_during(struct source *s)
+{
+	struct found found;
+
+	assert_int_equal(shmcache_add(s->cache, "key", 3, "newer", 5, 0, 5), 0);
+	found = test_find(s->cache, "key");
+	s->cache->mapping->slots[found.slot] = 0;
+}
+
+/* What was loaded before any of these is not stored after it. */
+static void
+fill_is_refused_after(void (*during)(struct source *), bool is_set)
+{
+	struct source s = {
+		.cache = test_cache(), .value = "older", .during = during
+	};
+
+	assert_int_equal(get(&s, NULL, "older"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(test_has(s.cache, "key", "newer"), is_set);
+	assert_false(test_has(s.cache, "key", "older"));
+	assert_int_equal(test_stats(s.cache).load_refused, 1);
+	test_assert_sound(s.cache);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+nothing_loaded_before_a_write_is_stored_after_it(void **state)
+{
+	(void)state;
+	fill_is_refused_after(delete_during, false);
+	fill_is_refused_after(delete_prefix_during, false);
+	fill_is_refused_after(flush_during, false);
+	fill_is_refused_after(set_during, true);
+	fill_is_refused_after(add_and_evict_during, false);
+}
+
+static void
+set_another_during(struct source *s)
+{
+	char key[32];
+
+	for (unsigned i = 0; i < 50; i++)
+		test_set_ok(s->cache, test_key(key, "other", i), "value");
+	(void)shmcache_delete(s->cache, "other-3", 7);
+}
+
+static void
+other_keys_do_not_refuse_a_fill(void **state)
+{
+	struct source s = { .cache = test_cache(),
+		.value = "value",
+		.during = set_another_during };
+
+	(void)state;
+	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(test_stats(s.cache).load_refused, 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+get_again(struct source *s)
+{
+	struct shmcache_value v;
+	struct source other = { .cache = s->cache, .value = "inner" };
+
+	s->inner = shmcache_get_or_load(s->cache, "key", 3, load, s, NULL, &v);
+	assert_int_equal(shmcache_get_or_load(
+			     s->cache, "another", 7, load, &other, NULL, &v),
+	    0);
+	assert_int_equal(v.source, SHMCACHE_FROM_LOAD);
+	free(v.value);
+	assert_int_equal(other.loads, 1);
+}
+
+static void
+loader_may_load_another_key_but_not_its_own(void **state)
+{
+	struct source s = {
+		.cache = test_cache(), .value = "outer", .during = get_again
+	};
+
+	(void)state;
+	assert_int_equal(get(&s, NULL, "outer"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(s.inner, SHMCACHE_EDEADLK);
+	assert_int_equal(s.loads, 1);
+	assert_true(test_has(s.cache, "another", "inner"));
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+load_all_in_chain(struct source *s)
+{
+	char key[32];
+	struct shmcache_value v;
+
+	if (s->loads == 40)
+		return;
+	test_key(key, "chain", s->loads);
+	assert_int_equal(
+	    shmcache_get_or_load(s->cache, key, strlen(key), load, s, NULL, &v),
+	    0);
+	free(v.value);
+}
+
+/* More leases at once than fit: some are loaded without. */
+static void
+loaders_may_nest_deeply(void **state)
+{
+	struct source s = { .cache = test_cache(),
+		.value = "value",
+		.during = load_all_in_chain };
+	struct shmcache_stats stats;
+
+	(void)state;
+	assert_true(get(&s, NULL, "value") >= SHMCACHE_FROM_LOAD);
+	assert_int_equal(s.loads, 40);
+	stats = test_stats(s.cache);
+	assert_int_equal(stats.load_leaders + stats.load_alone, 40);
+	/* Two keys that share a token's place refuse each other's fills. */
+	assert_int_equal(stats.items + stats.load_refused, 40);
+	assert_in_range(stats.load_refused, 0, 20);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+garbage_from_a_loader_is_an_error(void **state)
+{
+	char byte = 'x';
+	struct shmcache_loaded bad[] = { { .value_bytes = 1 },
+		{ .value_bytes = SIZE_MAX },
+		{ .value = &byte, .value_bytes = SIZE_MAX },
+		{ .value = &byte, .value_bytes = (size_t)1 << 63 },
+		{ .ttl_ms = -2 }, { .ttl_ms = INT64_MIN } };
+	struct source s = { .cache = test_cache() };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++) {
+		s.garbage = bad[i];
+		if (s.garbage.value != NULL)
+			s.garbage.value = malloc(1);
+		assert_int_equal(get(&s, NULL, ""), -EINVAL);
+		assert_true(test_lacks(s.cache, "key"));
+	}
+	memset(&s.garbage, 0, sizeof(s.garbage));
+	s.error = 17;
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	s.error = -EIO;
+	assert_int_equal(get(&s, NULL, ""), -EIO);
+	s.error = 0;
+	s.value = "good";
+	assert_int_equal(get(&s, NULL, "good"), SHMCACHE_FROM_LOAD);
+	test_assert_sound(s.cache);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+value_too_large_is_returned_all_the_same(void **state)
+{
+	char large[TEST_EXTENT_BYTES + 1];
+	struct source s = { .cache = test_cache(), .value = large };
+
+	(void)state;
+	memset(large, 'x', sizeof(large) - 1);
+	large[sizeof(large) - 1] = 0;
+	assert_int_equal(get(&s, NULL, large), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(get(&s, NULL, large), SHMCACHE_FROM_LOAD_ONLY);
+	assert_true(test_lacks(s.cache, "key"));
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+loader_left_by_longjmp_locks_nobody_out(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	jmp_buf leave;
+
+	(void)state;
+	if (setjmp(leave) == 0) {
+		s.leave = &leave;
+		(void)get(&s, NULL, "");
+		fail();
+	}
+	s.leave = NULL;
+	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+stale_values_are_for_loading_calls_only(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(40);
+	char text[] = "new";
+	const struct shmcache_loaded loaded = {
+		.value = text, .value_bytes = 3, .client_flags = 5
+	};
+	struct shmcache_token token;
+	struct shmcache_value v;
+	int64_t ttl_ms;
+
+	(void)state;
+	o.stale_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_ttl(s.cache, "key", 3, &ttl_ms), 0);
+	assert_in_range(ttl_ms, 0, 40);
+	await_miss(s.cache);
+	assert_int_equal(
+	    shmcache_touch(s.cache, "key", 3, 1000), SHMCACHE_ENOENT);
+	/* One refreshes, and has the old value; the others get that at once. */
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	assert_string_equal(v.value, "old");
+	free(v.value);
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, 0, &loaded, &o), 0);
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_CACHE);
+	await_miss(s.cache);
+	s.value = "newest";
+	assert_int_equal(get(&s, &o, "newest"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(test_stats(s.cache).load_stale, 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static int
+refuse_or_keep(void *context, const void *key, size_t key_bytes,
+    const struct shmcache_token *token)
+{
+	struct shmcache_token *kept = context;
+
+	assert_int_equal(key_bytes, 3);
+	assert_memory_equal(key, "key", 3);
+	if (kept->reserved != 0)
+		return -1;
+	*kept = *token;
+	return 0;
+}
+
+static void
+refresh_may_be_given_away(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+	struct shmcache_token kept = { .reserved = 1 };
+
+	(void)state;
+	o.stale_ms = 60000;
+	o.refresher = refuse_or_keep;
+	o.refresher_context = &kept;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	s.value = "new";
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	kept.reserved = 0;
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_STALE);
+	assert_int_equal(s.loads, 2);
+	assert_int_equal(shmcache_abandon(s.cache, &kept), 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+failed_load_is_answered_by_the_stale_value(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+
+	(void)state;
+	o.stale_if_error_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	s.error = -EIO;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	assert_int_equal(s.loads, 2);
+	/* An error that is kept spares the source. */
+	o.error_ttl_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	assert_int_equal(s.loads, 3);
+	assert_int_equal(test_stats(s.cache).load_errors, 2);
+	/* The source says that it is gone: then it is. */
+	o.stale_if_error_ms = 0;
+	assert_int_equal(get(&s, &o, ""), -EIO);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+absence_ends_a_stale_value(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+
+	(void)state;
+	o.stale_ms = o.stale_if_error_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	s.value = NULL;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(test_stats(s.cache).items, 0);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+touch_makes_it_fresh_again(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(60000);
+	int64_t ttl_ms;
+
+	(void)state;
+	o.stale_ms = 5000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_ttl(s.cache, "key", 3, &ttl_ms), 0);
+	assert_in_range(ttl_ms, 55000, 60000);
+	expire_in(s.cache, 4000); /* within the window */
+	assert_true(test_lacks(s.cache, "key"));
+	expire_in(s.cache, 7000);
+	assert_int_equal(shmcache_ttl(s.cache, "key", 3, &ttl_ms), 0);
+	assert_in_range(ttl_ms, 1000, 2000);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+value_is_refreshed_ahead(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(60000);
+
+	(void)state;
+	o.refresh_percent = 50;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_CACHE);
+	expire_in(s.cache, 20000);
+	s.error = -EIO; /* does no harm to what is fresh */
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(s.loads, 2);
+	s.error = 0;
+	s.value = "new";
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(test_stats(s.cache).load_early, 2);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+chance_is_as_xfetch_has_it(void **state)
+{
+	unsigned early = 0;
+	uint32_t random = 1;
+
+	(void)state;
+	/* P(cost * beta * -ln(u) >= left) = exp(-left / (cost * beta)) */
+	for (unsigned i = 0; i < 100000; i++) {
+		random = random * 1664525u + 1013904223u;
+		early += refresh_by_chance(10, 10000, 1.0, random);
+	}
+	assert_in_range(early, 36000, 37600); /* 1/e */
+	assert_false(refresh_by_chance(10, 0, 1.0, 5));
+	assert_false(refresh_by_chance(10, 1000000, 0.0, 5));
+	assert_true(refresh_by_chance(1, 1000000, 1.0, 5));
+	assert_false(refresh_by_chance(1000, 1000, 1.0, UINT32_MAX));
+}
+
+static void
+jitter_stays_in_its_range(void **state)
+{
+	(void)state;
+	assert_int_equal(refresh_jitter(1000, 0, 12345), 1000);
+	assert_int_equal(refresh_jitter(1000, 10, 0), 900);
+	assert_int_equal(refresh_jitter(1000, 10, UINT32_MAX), 1100);
+	assert_int_equal(refresh_jitter(1000, 100, 0), 1);
+}
+
+static void
+cost_of_a_load_is_kept(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(60000);
+	struct found found;
+
+	(void)state;
+	o.beta = 1;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	found = test_find(s.cache, "key");
+	assert_in_range(entry_refresh(&found.entry).cost_us, 0, 10000000);
+	assert_int_equal(entry_refresh(&found.entry).stale_ms, 0);
+	assert_int_equal(shmcache_append(s.cache, "key", 3, "er", 2), 0);
+	assert_int_equal(get(&s, &o, "older"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+loads_per_second_are_limited(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	unsigned loads;
+
+	(void)state;
+	o.max_loads_per_s = 50; /* a depth of 5 */
+	for (unsigned i = 0; i < 40; i++)
+		(void)get(&s, &o, "");
+	assert_in_range(s.loads, 5, 30);
+	loads = s.loads;
+	while (get(&s, &o, "") != SHMCACHE_ELIMIT)
+		;
+	o.on_limit = SHMCACHE_LIMIT_NEGATIVE;
+	loads = s.loads;
+	for (unsigned i = 0; i < 1000 && loads == s.loads; i++)
+		assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_true(test_stats(s.cache).load_limited > 0);
+	sleep_ms(60);
+	loads = s.loads;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, loads + 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+loads_at_once_are_limited(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_token token[3];
+	struct shmcache_value v;
+
+	(void)state;
+	o.max_loads = 2;
+	for (unsigned i = 0; i < 3; i++) {
+		char key[32];
+
+		test_key(key, "k", i);
+		assert_int_equal(shmcache_begin_load(s.cache, key, strlen(key),
+				     &o, &v, &token[i]),
+		    i < 2 ? 0 : SHMCACHE_ELIMIT);
+	}
+	assert_int_equal(shmcache_abandon(s.cache, &token[0]), 0);
+	assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+event_loops_begin_and_end(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	char text[] = "filled";
+	struct shmcache_loaded loaded = {
+		.value = text, .value_bytes = 6, .client_flags = 5
+	};
+	struct shmcache_token token, other;
+	struct shmcache_value v;
+
+	(void)state;
+	assert_int_equal(shmcache_wait_load(s.cache, "key", 3, 0), 0);
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, NULL, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	assert_null(v.value);
+	assert_int_equal(shmcache_wait_load(s.cache, "key", 3, 20), -ETIMEDOUT);
+	assert_int_equal(shmcache_abandon(s.cache, &token), 0);
+	assert_int_equal(shmcache_wait_load(s.cache, "key", 3, 20), 0);
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, NULL, &v, &other), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &other, 0, &loaded, NULL), 0);
+	assert_true(test_has(s.cache, "key", "filled"));
+	/* A second time, by mistake; and for another key. */
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &other, 0, &loaded, NULL),
+	    SHMCACHE_ESTALE);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "yek", 3, &other, 0, &loaded, NULL),
+	    SHMCACHE_ESTALE);
+	other.segment_id++;
+	assert_int_equal(shmcache_abandon(s.cache, &other), SHMCACHE_ESTALE);
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, NULL, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_FROM_CACHE);
+	assert_string_equal(v.value, "filled");
+	free(v.value);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+arguments_are_checked(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_value v;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_get_or_load(s.cache, "key", 3, NULL, &s, NULL, &v),
+	    -EINVAL);
+	assert_int_equal(
+	    shmcache_get_or_load(s.cache, "key", 3, load, &s, NULL, NULL),
+	    -EINVAL);
+	assert_int_equal(
+	    shmcache_get_or_load(s.cache, "", 0, load, &s, NULL, &v),
+	    SHMCACHE_EKEY);
+	o.jitter_percent = 101;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o = options_of(-5);
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o = options_of(0);
+	o.beta = -1;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o.beta = 0;
+	o.stale_ms = 1u << 31;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o = (struct shmcache_load_options){ .struct_bytes = 0 };
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	assert_int_equal(s.loads, 0);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, NULL, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+removed_cache_keeps_nobody_from_loading(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+
+	(void)state;
+	assert_int_equal(shmcache_remove(s.cache->path), 0);
+	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Calls of one key by threads: one load. */
+static void *
+get_in_thread(void *context)
+{
+	assert_true(get(context, NULL, "value") >= 0);
+	return NULL;
+}
+
+static void
+load_slowly(struct source *s)
+{
+	(void)s;
+	sleep_ms(50);
+}
+
+static void
+threads_share_a_load(void **state)
+{
+	struct source s = {
+		.cache = test_cache(), .value = "value", .during = load_slowly
+	};
+	pthread_t threads[8];
+	struct shmcache_stats stats;
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(threads); i++)
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, get_in_thread, &s), 0);
+	for (size_t i = 0; i < TEST_COUNT_OF(threads); i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_int_equal(s.loads, 1);
+	stats = test_stats(s.cache);
+	assert_int_equal(stats.load_leaders, 1);
+	assert_int_equal(stats.load_alone, 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Begins to load, and ends without ending that. */
+static void *
+begin_in_thread(void *context)
+{
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	assert_int_equal(
+	    shmcache_begin_load(context, "key", 3, NULL, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	return NULL;
+}
+
+static void
+thread_that_ended_leads_no_more(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(
+	    pthread_create(&thread, NULL, begin_in_thread, s.cache), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(test_stats(s.cache).load_takeovers, 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Begins, and stays there until told. */
+struct holder {
+	struct shmcache *cache;
+	struct shmcache_load_options options;
+	pthread_barrier_t barrier;
+	int fill;
+};
+
+static void *
+hold_lease(void *context)
+{
+	struct holder *h = context;
+	char text[] = "late";
+	struct shmcache_loaded loaded = { .value = text, .value_bytes = 4 };
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	assert_int_equal(
+	    shmcache_begin_load(h->cache, "key", 3, &h->options, &v, &token),
+	    0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	(void)pthread_barrier_wait(&h->barrier);
+	(void)pthread_barrier_wait(&h->barrier);
+	h->fill =
+	    shmcache_fill(h->cache, "key", 3, &token, 0, &loaded, &h->options);
+	return NULL;
+}
+
+static void
+while_held(uint32_t lease_ms,
+    void (*then)(struct source *, struct shmcache_load_options *), int fill)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	struct holder h = { .cache = s.cache, .options = options_of(0) };
+	struct shmcache_load_options o = options_of(0);
+	pthread_t thread;
+
+	h.options.lease_ms = lease_ms;
+	assert_int_equal(pthread_barrier_init(&h.barrier, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, hold_lease, &h), 0);
+	(void)pthread_barrier_wait(&h.barrier);
+	o.timeout_ms = 20;
+	then(&s, &o);
+	(void)pthread_barrier_wait(&h.barrier);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(pthread_barrier_destroy(&h.barrier), 0);
+	assert_int_equal(h.fill, fill);
+	test_assert_sound(s.cache);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+time_out_and_load(struct source *s, struct shmcache_load_options *o)
+{
+	assert_int_equal(get(s, o, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(test_stats(s->cache).load_alone, 1);
+	assert_int_equal(test_stats(s->cache).load_waiters, 1);
+	assert_true(test_stats(s->cache).load_wait_us >= 5000);
+}
+
+static void
+time_out_and_fail(struct source *s, struct shmcache_load_options *o)
+{
+	o->on_timeout = SHMCACHE_TIMEOUT_FAIL;
+	assert_int_equal(get(s, o, ""), -ETIMEDOUT);
+	o->on_timeout = SHMCACHE_TIMEOUT_STALE;
+	assert_int_equal(get(s, o, ""), -ETIMEDOUT);
+	assert_int_equal(s->loads, 0);
+}
+
+static void
+take_over(struct source *s, struct shmcache_load_options *o)
+{
+	o->timeout_ms = 5000;
+	assert_int_equal(get(s, o, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(test_stats(s->cache).load_takeovers, 1);
+}
+
+static void
+waiters_do_as_told_when_their_time_is_over(void **state)
+{
+	(void)state;
+	while_held(10000, time_out_and_load, SHMCACHE_ESTALE);
+	while_held(10000, time_out_and_fail, 0);
+}
+
+static void
+late_leader_is_followed(void **state)
+{
+	(void)state;
+	while_held(30, take_over, SHMCACHE_ESTALE);
+}
+
+/* The words of a lease, one after the other. */
+static void
+leases_pass_on(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct call call = test_enter(cache);
+	struct lease lease = { .place = LEASE_NONE }, other = lease, seen;
+	struct key key;
+	int error = 0;
+
+	(void)state;
+	test_hash(&call, "key", &key);
+	assert_int_equal(lease_count(&call), 0);
+	assert_int_equal(
+	    lease_take(&call, &key, 1000, false, &lease, &error), LEASE_TAKEN);
+	assert_int_equal(lease_count(&call), 1);
+	assert_true(lease_is_held(&call, &key, false, &seen));
+	assert_true(seen.place == lease.place && seen.word == lease.word);
+	/* This thread has it already. */
+	assert_int_equal(lease_take(&call, &key, 1000, false, &other, &error),
+	    LEASE_NOWHERE);
+	lease_fail(&call, &lease, -EIO, 0);
+	assert_false(lease_is_held(&call, &key, false, &seen));
+	/* For who waited for it the error counts; for others its time is over. */
+	assert_int_equal(
+	    lease_take(&call, &key, 1000, false, &other, &error), LEASE_FAILED);
+	assert_int_equal(error, -EIO);
+	assert_false(lease_release(&call, &lease));
+	other.place = LEASE_NONE;
+	assert_int_equal(
+	    lease_take(&call, &key, 1000, false, &other, &error), LEASE_TAKEN);
+	lease_fail(&call, &other, SHMCACHE_ENOENT, 60000);
+	lease.place = LEASE_NONE;
+	assert_int_equal(
+	    lease_take(&call, &key, 1000, false, &lease, &error), LEASE_FAILED);
+	assert_int_equal(error, SHMCACHE_ENOENT);
+	call_leave();
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(miss_is_loaded_once),
+	cmocka_unit_test(absence_is_remembered_if_asked),
+	cmocka_unit_test(negative_entry_gives_way_to_a_set),
+	cmocka_unit_test(nothing_loaded_before_a_write_is_stored_after_it),
+	cmocka_unit_test(other_keys_do_not_refuse_a_fill),
+	cmocka_unit_test(loader_may_load_another_key_but_not_its_own),
+	cmocka_unit_test(loaders_may_nest_deeply),
+	cmocka_unit_test(garbage_from_a_loader_is_an_error),
+	cmocka_unit_test(value_too_large_is_returned_all_the_same),
+	cmocka_unit_test(loader_left_by_longjmp_locks_nobody_out),
+	cmocka_unit_test(stale_values_are_for_loading_calls_only),
+	cmocka_unit_test(refresh_may_be_given_away),
+	cmocka_unit_test(failed_load_is_answered_by_the_stale_value),
+	cmocka_unit_test(absence_ends_a_stale_value),
+	cmocka_unit_test(touch_makes_it_fresh_again),
+	cmocka_unit_test(value_is_refreshed_ahead),
+	cmocka_unit_test(chance_is_as_xfetch_has_it),
+	cmocka_unit_test(jitter_stays_in_its_range),
+	cmocka_unit_test(cost_of_a_load_is_kept),
+	cmocka_unit_test(loads_per_second_are_limited),
+	cmocka_unit_test(loads_at_once_are_limited),
+	cmocka_unit_test(event_loops_begin_and_end),
+	cmocka_unit_test(arguments_are_checked),
+	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
+	cmocka_unit_test(threads_share_a_load),
+	cmocka_unit_test(thread_that_ended_leads_no_more),
+	cmocka_unit_test(waiters_do_as_told_when_their_time_is_over),
+	cmocka_unit_test(late_leader_is_followed),
+	cmocka_unit_test(leases_pass_on),
+};
+
+int
+main(void)
+{
+	return cmocka_run_group_tests(
+	    tests, test_group_setup, test_group_teardown);
+}
