@@ -152,6 +152,19 @@ find_vacant(const struct call *call, const struct key *key, uint64_t lease_ms,
 	return n;
 }
 
+/* Is the key's lease held in its other place too? */
+static bool
+is_doubled(const struct call *call, const struct key *key, unsigned n)
+{
+	uint64_t word = shm_load64_acquire(
+	    &call->m->leases[place_of(call, key, PLACES - 1 - n)].word);
+
+	return ((word ^ fingerprint(key)) & WORD_PRINT) == 0 &&
+	       (word & WORD_STATE) == HELD &&
+	       word_owner(word) != owner_self(call) &&
+	       !owner_gone(call, word_owner(word), false);
+}
+
 enum lease_take
 lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
     bool fresh, struct lease *lease, int *error_out)
@@ -160,8 +173,9 @@ lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
 		enum lease_take take = LEASE_TAKEN;
 		uint64_t word;
 		unsigned n = find_own(call, key, &word);
+		bool is_own = n < PLACES;
 
-		if (n < PLACES)
+		if (is_own)
 			take = judge_own(call, place_of(call, key, n), word,
 			    lease_ms, fresh, lease, error_out);
 		else
@@ -170,10 +184,15 @@ lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
 			lease->place = LEASE_NONE;
 			return LEASE_NOWHERE;
 		}
-		if ((take != LEASE_TAKEN && take != LEASE_TAKEN_OVER) ||
-		    claim(call, place_of(call, key, n), word, fingerprint(key),
-			lease_ms, lease))
+		if (take != LEASE_TAKEN && take != LEASE_TAKEN_OVER)
 			return take;
+		if (!claim(call, place_of(call, key, n), word, fingerprint(key),
+			lease_ms, lease))
+			continue;
+		if (is_own || !is_doubled(call, key, n))
+			return take;
+		(void)lease_release(call, lease);
+		lease->place = LEASE_NONE;
 	}
 }
 

@@ -2,8 +2,8 @@
 /*
  * lease.h - one caller at a time loads a key
  *
- * A lease is a word (owner.h) in a table that the key's hash points to, in two places; the
- * first is taken unless another key has it.
+ * A lease is a word (owner.h) in a table that the key's hash points to, in two
+ * places; the first is taken unless another key has it.
  *
  *          take                       release
  *   FREE,s ----> HELD,s+1 {owner} ------------------> FREE,s+2
@@ -22,6 +22,9 @@
  * a time: then they ask whether the owner lives.  So a leader that is killed is
  * followed by another after that and the time that the kernel takes to tear its
  * memory down.
+ *
+ * Of two callers that take a key's two places at the same time, at least one sees
+ * the other's word after its own CAS (a full fence), and gives its place back.
  *
  * Nothing is wrong with two leaders: what they store is decided by the token
  * (token.h).  Hence a seq of 22 bits, and a fingerprint of 12: two keys that
