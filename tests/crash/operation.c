@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/wait.h>
@@ -267,6 +268,85 @@ act_thread_exit(struct victim *victim)
 	pthread_exit(NULL);
 }
 
+/* Loads and locks. */
+
+static int
+load_new(void *context, const void *key, size_t key_bytes,
+    struct shmcache_loaded *loaded)
+{
+	const struct victim *victim = context;
+
+	(void)key;
+	(void)key_bytes;
+	loaded->value = malloc(victim->new.value_bytes);
+	if (loaded->value == NULL)
+		return -1;
+	memcpy(loaded->value, victim->new.value, victim->new.value_bytes);
+	loaded->value_bytes = victim->new.value_bytes;
+	loaded->client_flags = victim->new.client_flags;
+	return 0;
+}
+
+static int
+act_load(struct victim *victim)
+{
+	struct shmcache_value value;
+	int result = shmcache_get_or_load(victim->cache, victim->new.key,
+	    victim->new.key_bytes, load_new, victim, NULL, &value);
+
+	if (result == 0)
+		free(value.value);
+	return result;
+}
+
+static int
+act_begin_load(struct victim *victim)
+{
+	struct shmcache_value value;
+	struct shmcache_token token;
+	int result = shmcache_begin_load(victim->cache, victim->new.key,
+	    victim->new.key_bytes, NULL, &value, &token);
+
+	return result != 0 ? result : shmcache_abandon(victim->cache, &token);
+}
+
+#define LOCK_NAME "stepped"
+
+static int
+act_lock(struct victim *victim)
+{
+	struct shmcache_lock lock;
+	int result = shmcache_lock(
+	    victim->cache, LOCK_NAME, sizeof(LOCK_NAME), 0, &lock);
+
+	return result != 0 ? result : shmcache_unlock(victim->cache, &lock);
+}
+
+/* A thread that ends with the key's lease and the lock. */
+static void *
+hold_and_end(void *argument)
+{
+	const struct victim *victim = argument;
+	struct shmcache_value value;
+	struct shmcache_token token;
+	struct shmcache_lock lock;
+
+	(void)shmcache_begin_load(victim->cache, victim->new.key,
+	    victim->new.key_bytes, NULL, &value, &token);
+	(void)shmcache_lock(
+	    victim->cache, LOCK_NAME, sizeof(LOCK_NAME), 0, &lock);
+	return NULL;
+}
+
+static bool
+prepare_orphans(struct victim *victim)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, NULL, hold_and_end, victim) == 0 &&
+	       pthread_join(thread, NULL) == 0;
+}
+
 static int
 act_close(struct victim *victim)
 {
@@ -316,6 +396,27 @@ fired_second_chance(
 {
 	return fired_evicting(before, after) &&
 	       grew(before->second_chances, after->second_chances);
+}
+
+static bool
+fired_leading(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->load_leaders, after->load_leaders);
+}
+
+static bool
+fired_taking_over(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->load_takeovers, after->load_takeovers);
+}
+
+static bool
+fired_locking(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return grew(before->locks, after->locks);
 }
 
 /* A full extent is sealed, another one installed, and none evicted. */
@@ -679,6 +780,41 @@ const struct operation operations[] = {
 	    .act = act_sweep,
 	    .fired = fired_freeing,
 	    .dead_threads = 1 },
+	{ .name = "load",
+	    .others = LIGHT,
+	    .record = KEY(39, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_load,
+	    .fired = fired_leading },
+	{ .name = "load-takeover",
+	    .others = LIGHT,
+	    .record = KEY(40, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_load,
+	    .fired = fired_taking_over,
+	    .orphans = true },
+	{ .name = "load-abandon",
+	    .others = LIGHT,
+	    .record = KEY(41, 120),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NOTHING,
+	    .act = act_begin_load,
+	    .fired = fired_leading },
+	{ .name = "lock",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(42, 120),
+	    .act = act_lock,
+	    .fired = fired_locking },
+	{ .name = "lock-takeover",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(43, 120),
+	    .act = act_lock,
+	    .fired = fired_locking,
+	    .orphans = true },
 	{ .name = "add",
 	    .others = LIGHT,
 	    .record = KEY(25, 120),
@@ -1157,6 +1293,8 @@ prepare(struct victim *victim)
 	if ((operation->flags & OPERATION_COLD) == 0 &&
 	    record_look(victim->cache, &fresh, RECORD_PEEK, &result) ==
 		RECORD_FAILED)
+		return false;
+	if (operation->orphans && !prepare_orphans(victim))
 		return false;
 	return operation->act != act_thread_exit || prepare_exit(victim);
 }

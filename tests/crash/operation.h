@@ -86,7 +86,8 @@ struct operation {
 	/* Threads of each dead process that the cache has seen. */
 	unsigned dead_threads;
 	uint64_t expected_items; /* 0: plenty */
-	bool twice; /* a second victim is killed in the repair, also in short
+	bool orphans; /* a thread has ended with the key's lease, and a lock */
+	bool twice;   /* a second victim is killed in the repair, also in short
 		       runs */
 };
 
