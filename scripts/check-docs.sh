@@ -36,8 +36,8 @@ cd "$(dirname "$0")/.." || exit 1
 }
 build=$1
 shift
-[ $# -gt 0 ] || set -- README.md docs/guide.md docs/deploy.md \
-    docs/invalidation.md
+[ $# -gt 0 ] || set -- README.md docs/guide.md docs/patterns.md \
+    docs/deploy.md docs/invalidation.md
 
 [ "$(id -u)" = 0 ] || {
 	echo "mounts of its own need root"
