@@ -218,8 +218,9 @@ what_is_being_stored_is_reached(void **state)
 	call_leave();
 	assert_int_equal(shmcache_flush(cache), 0);
 	call = test_enter(cache);
-	assert_int_equal(
-	    index_put(&call, &key, index_word(&key, &place), false), PUT_NEW);
+	assert_int_equal(index_put(&call, &key, index_word(&key, &place),
+			     &(struct put_rule){ .only_new = false }),
+	    PUT_NEW);
 	shm_pin_clear(call.peer, SHM_PIN_TARGET);
 	call_leave();
 	assert_true(test_lacks(cache, "k"));
