@@ -51,6 +51,9 @@ static const struct advice advice_table[] = {
 	{ SHMCACHE_EKEY, TOOL_USAGE, NULL },
 	{ SHMCACHE_ETOOBIG, TOOL_NO_SPACE,
 	    "create the cache anew with a larger max_entry_bytes" },
+	{ SHMCACHE_EFULL, TOOL_NO_SPACE,
+	    "delete something, give entries a time to live, or create the cache "
+	    "anew, larger or without volatile_only" },
 	{ SHMCACHE_EREADONLY, TOOL_NO_ATTACH, "run as the owner of the cache" },
 	{ SHMCACHE_EBUSY, TOOL_NO_SPACE,
 	    "look for processes that are stopped or that hold pinned items" },

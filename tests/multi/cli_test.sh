@@ -274,6 +274,28 @@ create_and_destroy() {
 	[ ! -e "/dev/shm/shmcache.$other" ] || fail "one was made"
 }
 
+policies() {
+	local policy i
+	for policy in s3fifo clock fifo lru lfu mru random; do
+		run 0 create "$name" -c 4M --policy $policy
+		run 4 create "$name" -c 4M --policy \
+		    "$([ $policy = lru ] && echo fifo || echo lru)" \
+		    --if-missing --strict
+		run 0 destroy "$name" --yes
+	done
+	run 2 create "$name" --policy nonsense
+	[ ! -e "/dev/shm/shmcache.$name" ] || fail "one was made"
+	run 0 create "$name" -c 4M --volatile
+	head -c 10000 /dev/zero >"$work/value"
+	for ((i = 0; i < 1000; i++)); do
+		"$shmcache" set "$name" $i <"$work/value" 2>"$work/err" ||
+		    break
+	done
+	run 5 set "$name" more <"$work/value"
+	err "'more'"
+	run 0 get "$name" 0
+}
+
 by_path() {
 	run 0 create "/dev/shm/shmcache.$name" -c 4M
 	run 0 set "$name" key value
@@ -1085,7 +1107,7 @@ reading_only() {
 # ------------------------------------------------------------------------------------
 
 cases="help_and_version usage_errors contradictions no_such_cache
-    create_and_destroy by_path no_space too_big confirmation
+    create_and_destroy policies by_path no_space too_big confirmation
     confirmation_on_a_terminal verify set_and_get any_bytes escaped_keys
     get_json conditional_sets numbers numbers_at_once times
     peek_counts_nothing delete_some list_keys list_keys_as_json

@@ -26,6 +26,8 @@ static const char *default_ttl;
 static const char *peers;
 static const char *processes;
 static const char *mode;
+static const char *policy;
+static int volatile_only;
 static int if_missing;
 static int same_options;
 
@@ -52,6 +54,12 @@ static const struct poptOption create_options[] = {
 	    "threads that may attach (default: 512)", "NUMBER" },
 	{ "processes", '\0', POPT_ARG_STRING, &processes, 0,
 	    "processes that may attach (default: 256)", "NUMBER" },
+	{ "policy", 'p', POPT_ARG_STRING, &policy, 0,
+	    "what is kept when it is full: s3fifo, clock, fifo, lru, lfu, mru "
+	    "or random (default: s3fifo)",
+	    "NAME" },
+	{ "volatile", '\0', POPT_ARG_NONE, &volatile_only, 0,
+	    "evict nothing but entries that have a time to live", NULL },
 	{ "mode", 'm', POPT_ARG_STRING, &mode, 0,
 	    "permissions of the segment (default: 0600)", "OCTAL" },
 	{ "if-missing", '\0', POPT_ARG_NONE, &if_missing, 0,
@@ -120,6 +128,8 @@ run_create(struct call *call)
 	int error;
 
 	tool_attach_options(&creation);
+	creation.policy = policy;
+	creation.volatile_only = (uint32_t)volatile_only;
 	creation.strict = (uint32_t)same_options;
 	creation.open_mode =
 	    if_missing ? SHMCACHE_OPEN_OR_CREATE : SHMCACHE_CREATE_EXCLUSIVE;
