@@ -832,8 +832,9 @@ shmcache_is_available(struct shmcache *cache)
 }
 
 int
-shmcache_remove(const char *name)
+shmcache_remove_with(const char *name, const struct shmcache_options *options)
 {
+	struct shmcache_options o;
 	char path[SHM_PATH_MAX];
 	int error, cancel_state;
 
@@ -841,12 +842,27 @@ shmcache_remove(const char *name)
 		return error_return(SHMCACHE_EDEADLK);
 	error = enter_process();
 	if (error == 0)
+		error = read_options(options, &o);
+	if (error == 0)
+		error = check_options(&o);
+	if (error == 0)
 		error = shm_segment_path(name, path);
 	if (error == 0) {
+		const struct shm_access access = { .any_owner =
+						       o.any_owner != 0,
+			.owner_count = o.owner_count,
+			.owners = o.owners };
+
 		cancel_state = take_lock();
-		error = mapping_remove(path);
+		error = mapping_remove(path, &access);
 		drop_lock(cancel_state);
 	}
 	call_end();
 	return error_return(error);
+}
+
+int
+shmcache_remove(const char *name)
+{
+	return shmcache_remove_with(name, NULL);
 }

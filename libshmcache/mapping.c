@@ -617,7 +617,8 @@ mapping_forget(struct mapping *m)
 }
 
 int
-mapping_remove(const char *path)
+mapping_remove(const char *path, const struct shm_access *access)
 {
-	return shm_segment_retire(path, mapping_signature(), flush_for_good);
+	return shm_segment_retire(
+	    path, mapping_signature(), access, flush_for_good);
 }

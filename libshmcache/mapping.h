@@ -160,7 +160,7 @@ void mapping_forget(struct mapping *m);
 int mapping_create(const char *path, const struct shmcache_options *options);
 
 /* Mark the cache at `path` removed, make every get miss, and unlink it. */
-int mapping_remove(const char *path);
+int mapping_remove(const char *path, const struct shm_access *access);
 
 /* Was the cache removed?  (Its flush word is at its maximum then, in a line that
    every get reads anyway.) */

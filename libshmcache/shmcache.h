@@ -199,6 +199,11 @@ int shmcache_close(struct shmcache *cache);
  */
 int shmcache_remove(const char *name);
 
+/* The same for a cache of another user, as the options `any_owner` and `owners`
+   say; the others are not minded.  NULL is shmcache_remove(). */
+int shmcache_remove_with(
+    const char *name, const struct shmcache_options *options);
+
 /*
  * Get a copy of the value.  If `buffer_bytes` is too small the result is
  * SHMCACHE_EBUFFER and *value_bytes_out the length needed.  `value_bytes_out`

@@ -505,12 +505,13 @@ check_unlink(const char *path, const struct stat *status)
 }
 
 int
-shm_segment_retire(
-    const char *path, uint64_t signature, shm_segment_retired_hook *hook)
+shm_segment_retire(const char *path, uint64_t signature,
+    const struct shm_access *access, shm_segment_retired_hook *hook)
 {
 	struct shm_geometry geometry;
 	struct stat status;
-	int error, fd = open_file(path, &plain_access, &status);
+	int error, fd = open_file(
+		       path, access != NULL ? access : &plain_access, &status);
 
 	if (fd < 0)
 		return fd;

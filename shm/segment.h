@@ -104,12 +104,12 @@ int shm_segment_reopen(const struct shm_segment *segment);
 
 /*
  * Mark the segment at `path` as retired, call `hook`, then unlink it.  Needs no
- * process slot.  Killed in between, it is a segment that nobody can attach to
+ * process slot.  `access` as in shm_segment_attach(), but never read_only.  Killed in between, it is a segment that nobody can attach to
  * any more, and that the next attacher or remover finishes.
  * Errors: as shm_segment_attach(); SHM_EREMOVED: another is removing it now.
  */
-int shm_segment_retire(
-    const char *path, uint64_t signature, shm_segment_retired_hook *hook);
+int shm_segment_retire(const char *path, uint64_t signature,
+    const struct shm_access *access, shm_segment_retired_hook *hook);
 
 bool shm_segment_retired(const struct shm_segment *segment);
 

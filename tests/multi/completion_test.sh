@@ -79,7 +79,9 @@ in_bash() {
 		tool=${tool##*/}
 		# shellcheck disable=SC2046
 		offered "$tool -" $(options "$tool")
-		offered "$tool test-$$-" "$name" "$name-2"
+		# It takes the file of a trace, not the name of a cache.
+		[ "$tool" = shmcache-replay ] ||
+			offered "$tool test-$$-" "$name" "$name-2"
 	done
 	offered "shmcache get test-$$-" "$name" "$name-2"
 	offered "shmcache get --json test-$$-" "$name" "$name-2"

@@ -120,11 +120,11 @@ at_most(const char *function, const char *what, unsigned calls, uint64_t bound)
 	CHECK(instructions <= bound);
 }
 
-/* GCC 12: 343; clang 14 some 15 less. */
+/* GCC 12: 385; clang 14 some 15 less. */
 static void
 hit(void)
 {
-	at_most("shmcache_get", "hit", LOOPS, 370);
+	at_most("shmcache_get", "hit", LOOPS, 400);
 }
 
 static void
@@ -133,10 +133,11 @@ miss(void)
 	at_most("shmcache_get", "miss", LOOPS, 220);
 }
 
+/* GCC 12: 1,559. */
 static void
 set_in_place_of_another(void)
 {
-	at_most("shmcache_set", "set", KEYS + LOOPS, 1250);
+	at_most("shmcache_set", "set", KEYS + LOOPS, 1650);
 }
 
 int

@@ -695,6 +695,11 @@ check_sample(const struct sample *sample, void *with)
 	if (!strcmp(sample->series, "shmcache_up")) {
 		expected->up = (int)sample->value;
 	}
+	if (!strcmp(sample->series, "shmcache_load_wait_seconds_total")) {
+		CHECK(fabs(sample->value * 1e6 -
+			   (double)expected->stats.load_wait_us) < 1);
+		expected->counters_seen++;
+	}
 #define COUNTER(name, text)                                                    \
 	if (!strcmp(sample->series, "shmcache_" #name "_total")) {             \
 		CHECK(sample->value == (double)expected->stats.name);          \

@@ -342,7 +342,7 @@ removed_cache_is_flushed_for_good(void **state)
 
 	(void)state;
 	test_set_ok(cache, "key", "value");
-	assert_int_equal(mapping_remove(cache->path), 0);
+	assert_int_equal(mapping_remove(cache->path, NULL), 0);
 	assert_true(cache->mapping->shared->flush == CACHE_SEQ_MAX);
 	assert_int_equal(shmcache_get(cache, "key", 3, NULL, 0, NULL, NULL),
 	    SHMCACHE_ENOENT);

@@ -458,7 +458,10 @@ listed_owners_are_trusted(void **state)
 	assert_int_equal(shmcache_close(other), 0);
 	o.owners = NULL;
 	assert_int_equal(shmcache_open(cache->path, &o, &other), -EINVAL);
-	assert_int_equal(chown(cache->path, 0, 0), 0);
+	assert_int_equal(shmcache_remove(cache->path), SHMCACHE_EOWNER);
+	o.owners = owners;
+	assert_int_equal(shmcache_remove_with(cache->path, &o), 0);
+	assert_int_equal(shmcache_is_available(cache), 0);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 

@@ -348,12 +348,13 @@ retiring_unlinks_and_marks(void **state)
 	(void)state;
 	hooks_called = 0;
 	assert_int_equal(
-	    shm_segment_retire(s->path, TEST_SIGNATURE, note_hook), 0);
+	    shm_segment_retire(s->path, TEST_SIGNATURE, NULL, note_hook), 0);
 	assert_int_equal(hooks_called, 1);
 	assert_true(shm_segment_retired(s));
 	assert_int_equal(s->base[s->geometry.region[0]], 99);
 	assert_int_equal(try_attach(s->path, TEST_SIGNATURE), SHM_ENOSEGMENT);
-	assert_int_equal(shm_segment_retire(s->path, TEST_SIGNATURE, note_hook),
+	assert_int_equal(
+	    shm_segment_retire(s->path, TEST_SIGNATURE, NULL, note_hook),
 	    SHM_ENOSEGMENT);
 	assert_int_equal(hooks_called, 1);
 	shm_segment_detach(s);
@@ -367,7 +368,7 @@ successor_of_a_retired_segment_is_live(void **state)
 
 	(void)state;
 	assert_int_equal(
-	    shm_segment_retire(old->path, TEST_SIGNATURE, note_hook), 0);
+	    shm_segment_retire(old->path, TEST_SIGNATURE, NULL, note_hook), 0);
 	assert_int_equal(
 	    shm_segment_create(old->path, &r, TEST_SIGNATURE, 0600, NULL, NULL),
 	    0);
@@ -406,10 +407,11 @@ what_is_not_ours_is_not_retired(void **state)
 	(void)state;
 	hooks_called = 0;
 	assert_int_equal(
-	    shm_segment_retire(path, TEST_SIGNATURE + 1, note_hook),
+	    shm_segment_retire(path, TEST_SIGNATURE + 1, NULL, note_hook),
 	    SHM_ELAYOUT);
 	damage(path, 0, "X", 1);
-	assert_int_equal(shm_segment_retire(path, TEST_SIGNATURE, note_hook),
+	assert_int_equal(
+	    shm_segment_retire(path, TEST_SIGNATURE, NULL, note_hook),
 	    SHM_ENOTSEGMENT);
 	assert_int_equal(access(path, F_OK), 0);
 	assert_int_equal(hooks_called, 0);

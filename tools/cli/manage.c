@@ -161,6 +161,7 @@ check_destructive(struct call *call)
 static int
 run_destroy(struct call *call)
 {
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
 	int code =
 	    ask(call->name, "remove this cache, for all who use it, for good?");
 	int error;
@@ -168,7 +169,8 @@ run_destroy(struct call *call)
 	if (code != TOOL_GO_ON) {
 		return code;
 	}
-	error = shmcache_remove(call->name);
+	tool_attach_options(&options);
+	error = shmcache_remove_with(call->name, &options);
 	return error ? tool_fail(call->name, error) : TOOL_OK;
 }
 

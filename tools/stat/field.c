@@ -7,6 +7,7 @@
 
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <shmcache_admin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,7 @@ static const struct {
 	{ "extents", "Extents" },
 	{ "peers", "Attached" },
 	{ "clock_tick_ns", "Segment" },
+	{ "load_leaders", "Loads and locks" },
 	{ "max_items", "Options and upkeep" },
 	{ "free_bytes", "Latency and state" },
 };
@@ -409,6 +411,9 @@ field_format_human(
 		(void)snprintf(text, NUMBER_BYTES_MAX, "-");
 	} else if (value->kind == VALUE_ID) {
 		field_format_exact(text, value);
+	} else if (!strcmp(field->name, "policy")) {
+		(void)snprintf(text, NUMBER_BYTES_MAX, "%s",
+		    shmcache_policy_name(value->count));
 	} else if (field_has_unit(field, "_ratio") ||
 		   field_has_unit(field, "_load")) {
 		(void)snprintf(

@@ -10,6 +10,7 @@
 #include "tools/stat/show.h"
 
 #include <jansson.h>
+#include <shmcache_admin.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -260,6 +261,8 @@ json_report(const struct report *report, const struct selection *selection)
 	failed |= json_object_set_new(
 	    object, "version", json_string(shmcache_version()));
 	failed |= json_object_set_new(object, "time", json_string(time));
+	failed |= json_object_set_new(object, "policy",
+	    json_string(shmcache_policy_name(report->stats.policy)));
 	if (report->seconds > 0) {
 		failed |= json_object_set_new(
 		    object, "seconds", json_real(report->seconds));

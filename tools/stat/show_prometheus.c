@@ -11,6 +11,7 @@
 #include "tools/text.h"
 
 #include <inttypes.h>
+#include <shmcache_admin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,9 +181,12 @@ put_info(const struct listing *listing)
 			continue;
 		}
 		put_series_begin("shmcache_info", "", listing->caches[i].name);
-		printf(",segment_id=\"0x%016" PRIx64 "\",version=\"%s\"} 1\n",
+		printf(",segment_id=\"0x%016" PRIx64
+		       "\",version=\"%s\",policy=\"%s\"} 1\n",
 		    listing->caches[i].report.stats.segment_id,
-		    shmcache_version());
+		    shmcache_version(),
+		    shmcache_policy_name(
+			listing->caches[i].report.stats.policy));
 	}
 }
 
