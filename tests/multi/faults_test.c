@@ -407,16 +407,21 @@ zombie_is_dead(void)
 /* Of the two processes in namespaces of their own; shared. */
 struct spaces {
 	_Atomic uint32_t ready;
-	_Atomic uint32_t next;
-	pid_t pids[2]; /* as seen from outside */
+	_Atomic pid_t pids[2]; /* as seen from outside; 0: not known yet */
+};
+
+/* One of the two. */
+struct space {
+	struct spaces *spaces;
+	unsigned number;
 };
 
 /* Pids mean nothing there, and are not asked. */
 static void
 in_another_namespace(void *argument)
 {
-	struct spaces *spaces = argument;
-	uint32_t number = atomic_fetch_add(&spaces->next, 1);
+	const struct space *space = argument;
+	struct spaces *spaces = space->spaces;
 	pid_t pid;
 
 	if (unshare(CLONE_NEWPID) != 0) {
@@ -429,12 +434,12 @@ in_another_namespace(void *argument)
 		CHECK(getpid() == 1);
 		use_and_wait(&spaces->ready);
 	}
-	spaces->pids[number] = pid;
+	atomic_store(&spaces->pids[space->number], pid);
 	CHECK(child_wait(pid) == 128 + SIGKILL);
 }
 
 static void
-check_namespaces(const struct spaces *spaces, const pid_t parents[2])
+check_namespaces(struct spaces *spaces, const pid_t parents[2])
 {
 	struct shmcache_process_info infos[8];
 	unsigned firsts = 0;
@@ -452,7 +457,7 @@ check_namespaces(const struct spaces *spaces, const pid_t parents[2])
 	CHECK(cache_stats(cache).peers == 3);
 	cache_churn(cache, 1, 3 * (uint64_t)CAPACITY);
 	for (unsigned i = 0; i < 2; i++) {
-		CHECK_SYS(kill(spaces->pids[i], SIGKILL));
+		CHECK_SYS(kill(atomic_load(&spaces->pids[i]), SIGKILL));
 		child_expect(parents[i], 0);
 		CHECK_RESULT(shmcache_sweep(cache, NULL), 0);
 		CHECK(cache_stats(cache).peers == 2 - i);
@@ -467,9 +472,13 @@ two_pid_namespaces(void)
 
 	make_cache();
 	for (uint32_t i = 0; i < 2; i++) {
-		parents[i] = child_start(in_another_namespace, spaces);
+		struct space space = { spaces, i };
+
+		parents[i] = child_start(in_another_namespace, &space);
 	}
-	while (atomic_load(&spaces->ready) < 2) {
+	while (atomic_load(&spaces->ready) < 2 ||
+	       atomic_load(&spaces->pids[0]) == 0 ||
+	       atomic_load(&spaces->pids[1]) == 0) {
 		siginfo_t info = { .si_pid = 0 };
 
 		/* Where it is not allowed, they end at once. */
