@@ -41,6 +41,7 @@ static struct {
 	const char *what;
 	uint64_t first, second;
 	unsigned call;
+	int result;
 } now;
 
 void
@@ -56,9 +57,9 @@ say_where(const char *why)
 {
 	static char text[300];
 	int bytes = snprintf(text, sizeof(text),
-	    "%s after %s %" PRIu64 ", %" PRIu64 ", in call %u\n", why,
+	    "%s after %s %" PRIu64 ", %" PRIu64 ", in call %u (%d)\n", why,
 	    now.what == NULL ? "nothing" : now.what, now.first, now.second,
-	    now.call);
+	    now.call, now.result);
 
 	if (bytes > 0)
 		(void)!write(STDERR_FILENO, text, (size_t)bytes);
@@ -187,12 +188,34 @@ find_parts(struct hostile *h)
 	}
 }
 
+static void
+must_open(struct hostile *h, const struct shmcache_options *options,
+    struct shmcache **cache_out)
+{
+	if (shmcache_open(h->path, options, cache_out) != 0) {
+		(void)fprintf(stderr, "open: %s\n", shmcache_last_error());
+		exit(1);
+	}
+}
+
+/* Opens the handle that can't write, and makes this thread a peer. */
+static void
+open_reading(struct hostile *h)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	char key[64];
+
+	options.open_mode = SHMCACHE_ATTACH;
+	options.read_only = 1;
+	must_open(h, &options, &h->reading);
+	(void)shmcache_exists(h->cache, key, make_key(key, 0));
+}
+
 void
 hostile_open(struct hostile *h, const char *path)
 {
 	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
 	struct stat status;
-	char key[64];
 	int fd;
 
 	memset(h, 0, sizeof(*h));
@@ -205,18 +228,9 @@ hostile_open(struct hostile *h, const char *path)
 	options.expected_items = 100;
 	options.peer_slots = 3;
 	options.process_slots = 3;
-	if (shmcache_open(path, &options, &h->cache) != 0) {
-		(void)fprintf(stderr, "open: %s\n", shmcache_last_error());
-		exit(1);
-	}
+	must_open(h, &options, &h->cache);
 	fill(h->cache);
-	options.open_mode = SHMCACHE_ATTACH;
-	options.read_only = 1;
-	if (shmcache_open(path, &options, &h->reading) != 0) {
-		(void)fprintf(stderr, "open: %s\n", shmcache_last_error());
-		exit(1);
-	}
-	(void)shmcache_exists(h->cache, key, make_key(key, 0));
+	open_reading(h);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &status) != 0) {
 		perror(path);
@@ -232,10 +246,32 @@ hostile_open(struct hostile *h, const char *path)
 	find_parts(h);
 }
 
+static bool
+looks_removed(const struct hostile *h)
+{
+	uint64_t state;
+
+	memcpy(&state, h->bytes + STATE_AT, sizeof(state));
+	return state != 0;
+}
+
+/*
+ * Handles leave a cache that looks removed, and may have attached to what the
+ * damage made of it: they are opened anew, so that no damage outlasts its bytes.
+ */
 void
 hostile_restore(struct hostile *h)
 {
+	bool left = looks_removed(h);
+
 	memcpy(h->bytes, h->sound, h->length);
+	if (!left)
+		return;
+	(void)shmcache_close(h->reading);
+	(void)shmcache_close(h->cache);
+	must_open(h, NULL, &h->cache);
+	open_reading(h);
+	memcpy(h->sound, h->bytes, h->length);
 }
 
 void
@@ -274,6 +310,7 @@ hostile_part_name(enum hostile_part part)
 static void
 check_result(int result)
 {
+	now.result = result;
 	switch (result) {
 	case SHMCACHE_ENOENT:
 	case SHMCACHE_EBUFFER:
@@ -288,6 +325,13 @@ check_result(int result)
 	case SHMCACHE_ENOTNUMBER:
 	case SHMCACHE_ESTALE:
 	case -ERANGE:
+		return;
+	/* Of a cache that looked removed, and is now what the damage says. */
+	case SHMCACHE_EFULL:
+	case SHMCACHE_EPROCESSES:
+	case SHMCACHE_ENOTCACHE:
+	case SHMCACHE_EVERSION:
+	case SHMCACHE_ELAYOUT:
 		return;
 	default:
 		if (result < 0)
@@ -383,11 +427,9 @@ int
 hostile_attach(struct hostile *h, void (*use)(struct hostile *))
 {
 	struct shmcache *attached = h->cache;
-	uint64_t state;
 	int result;
 
-	memcpy(&state, h->bytes + STATE_AT, sizeof(state));
-	if (state != 0)
+	if (looks_removed(h))
 		return SHMCACHE_EREMOVED;
 	result = shmcache_open(h->path, NULL, &h->cache);
 	if (result == 0) {

@@ -47,7 +47,7 @@ struct hostile {
 void hostile_open(struct hostile *h, const char *path);
 void hostile_close(struct hostile *h);
 
-/* Put all bytes back. */
+/* Put all bytes back, and open what has left the cache anew. */
 void hostile_restore(struct hostile *h);
 
 /* Which part an offset is in. */
