@@ -35,34 +35,29 @@
 /* Times that a copy without a pin is begun again before it is given up. */
 #define UNPINNED_TRIES 1000u
 
-/* (By value, and opened again, lest what the caller has must be in memory.) */
-bool
-read_is_gone(
-    struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word)
+/* Finds the key's entry and pins it, if it may be returned. */
+static bool
+find(const struct call *call, const struct key *key, unsigned pin,
+    struct found *found)
 {
-	const struct call call = { m, peer };
-	struct found found = { .slot = slot, .word = word };
-	uint32_t extent;
-	uint64_t offset;
-
-	return !index_place(m, word, &offset, &extent) ||
-	       !entry_open(m, offset, &found.entry) ||
-	       expire_found(&call, &found, COUNT_expired_on_read) ||
-	       !entry_visible(m, &found.entry);
+	if (!index_find(call, key, pin, found))
+		return false;
+	if (entry_visible(call->m, &found->entry) ||
+	    /* Has it expired meanwhile, or may only loading calls see it? */
+	    (!expire_found(call, found, COUNT_expired_on_read) &&
+		entry_visible(call->m, &found->entry)))
+		return true;
+	shm_pin_clear(call->peer, pin);
+	return false;
 }
 
-int
-read_counter_out(
-    const struct mapping *m, uint64_t offset, const struct sink *sink)
+static void
+note(const struct call *call, const struct found *found)
 {
-	struct entry entry;
-	struct facts facts;
-
-	if (!entry_open(m, offset, &entry))
-		return SHMCACHE_ENOENT; /* damaged meanwhile */
-	sink_learn(m, &entry, sink, &facts);
-	sink_copy(sink, &facts);
-	return sink_tell(sink, &facts);
+	if (found != NULL)
+		entry_mark(call->m, found->entry.shared);
+	stats_count(
+	    call->peer, found != NULL ? COUNT_get_hits : COUNT_get_misses);
 }
 
 enum glance { GLANCE_OTHER, GLANCE_FOUND, GLANCE_AGAIN };
@@ -149,13 +144,34 @@ get_unpinned(
 	return SHMCACHE_EBUSY;
 }
 
-/* One in so many is timed. */
+static int
+get_with_pin(
+    const struct call *call, const struct key *key, const struct sink *sink)
+{
+	struct found found;
+	struct facts facts;
+	int result;
+
+	if (!find(call, key, SHM_PIN_ENTRY, &found)) {
+		if (!sink->peek)
+			note(call, NULL);
+		return SHMCACHE_ENOENT;
+	}
+	sink_learn(call->m, &found.entry, sink, &facts);
+	sink_copy(sink, &facts);
+	result = sink_tell(sink, &facts);
+	if (result == 0 && !sink->peek)
+		note(call, &found);
+	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+	return result;
+}
+
 static int
 get_sampled(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
 	uint64_t began_ns = latency_begin();
-	int error = read_pinned(call, key, sink);
+	int error = get_with_pin(call, key, sink);
 
 	latency_end(call, SHMCACHE_LATENCY_GET, began_ns, key);
 	return error;
@@ -165,8 +181,9 @@ int
 read_key_rarely(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
-	return call->peer == NULL ? get_unpinned(call, key, sink)
-				  : get_sampled(call, key, sink);
+	return call->peer == NULL     ? get_unpinned(call, key, sink)
+	       : latency_is_due(call) ? get_sampled(call, key, sink)
+				      : get_with_pin(call, key, sink);
 }
 
 SHM_INLINE int
@@ -175,13 +192,16 @@ get_here(struct shmcache *cache, const void *key_data, size_t key_bytes,
 {
 	struct call call;
 	struct key key;
-	int error = !sink_is_valid(sink)
-			? -EINVAL
-			: key_enter(cache, CALL_READS, key_data, key_bytes,
-			      &call, &key);
+	int error;
 
-	if (error != 0)
+	if (__builtin_expect(!sink_is_valid(sink), 0))
+		return -EINVAL;
+	if (__builtin_expect(!index_is_key(key_data, key_bytes), 0))
+		return SHMCACHE_EKEY;
+	error = call_enter(cache, CALL_READS, &call);
+	if (__builtin_expect(error != 0, 0))
 		return error;
+	key_begin(call.m, key_data, key_bytes, &key);
 	error = read_key(&call, &key, sink);
 	call_leave();
 	return error;
@@ -316,15 +336,15 @@ pin_item(const struct call *call, const struct key *key,
 
 	if (pin < 0)
 		return pin;
-	if (!read_find(call, key, (unsigned)pin, &found)) {
-		read_note(call, NULL);
+	if (!find(call, key, (unsigned)pin, &found)) {
+		note(call, NULL);
 		error = SHMCACHE_ENOENT;
 	} else if (scarce || entry_is_counter(&found.entry)) {
-		read_note(call, &found);
+		note(call, &found);
 		error = copy_item(call, &found.entry, item_out);
 		shm_pin_clear(call->peer, (unsigned)pin);
 	} else {
-		read_note(call, &found);
+		note(call, &found);
 		*item_out = (struct shmcache_item){ .value = found.entry.value,
 			.value_bytes = found.entry.value_bytes,
 			.client_flags = entry_client_flags(&found.entry),

@@ -40,7 +40,7 @@ static int
 update(const struct call *call, const struct key *key, update_make *make,
     struct given *given, const struct counts *counts)
 {
-	uint64_t began_ns = latency_is_due(call) ? latency_begin() : 0;
+	uint64_t began_ns = latency_count(call) ? latency_begin() : 0;
 	int error = update_entry(call, key, make, given);
 
 	if (began_ns != 0)
@@ -416,7 +416,7 @@ step_in_place(const struct call *call, const struct key *key, struct step *step)
 	    entry_visible(call->m, &found.entry) &&
 	    entry_is_counter(&found.entry)) {
 		error = step_found(&found.entry, step);
-		entry_mark(call->m, &found.entry);
+		entry_mark(call->m, found.entry.shared);
 	}
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return error;

@@ -163,7 +163,7 @@ write_set(const struct call *call, const struct key *key,
 	uint64_t began_ns;
 	int error;
 
-	if (__builtin_expect(!latency_is_due(call), 1))
+	if (__builtin_expect(!latency_count(call), 1))
 		return set(call, key, given);
 	began_ns = latency_begin();
 	error = set(call, key, given);
@@ -324,7 +324,7 @@ touch_in_place(
 	error = touch_found(call, &found, touch);
 	if (error == 0 && touch->sink != NULL) {
 		sink_copy(touch->sink, &touch->facts);
-		entry_mark(call->m, &found.entry);
+		entry_mark(call->m, found.entry.shared);
 	}
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return error;

@@ -84,6 +84,9 @@ static_assert(offsetof(struct entry_shared, seq_low) == 8, "word 1");
 #define ENTRY_FLAGS        (ENTRY_OPTIONS | ENTRY_COUNTER | ENTRY_NEGATIVE)
 #define ENTRY_OPTION_BYTES 8u
 
+static_assert(
+    (ENTRY_OPTIONS & ~ENTRY_REFRESH) == 7, "entry_options_bytes() counts them");
+
 #define ENTRY_TAGS_MAX        SHMCACHE_TAGS_MAX
 #define ENTRY_TAG_BYTES       4u
 #define ENTRY_FLAGS_LOW       0x0fu /* in the header's flags */
@@ -190,10 +193,10 @@ entry_round(uint64_t bytes)
 static inline uint32_t
 entry_options_bytes(uint8_t flags)
 {
-	return ENTRY_OPTION_BYTES * (((flags & ENTRY_EXPIRY) != 0) +
-					((flags & ENTRY_CLIENT_FLAGS) != 0) +
-					((flags & ENTRY_BIRTH) != 0) +
-					((flags & ENTRY_REFRESH) != 0));
+	/* A digit for each value of the three low bits: how many are set. */
+	uint32_t low = 0x32212110u >> 4 * (flags & 7u) & 0xf;
+
+	return ENTRY_OPTION_BYTES * (low + ((flags & ENTRY_REFRESH) != 0));
 }
 
 static inline uint32_t
@@ -279,6 +282,28 @@ entry_open(const struct mapping *m, uint64_t offset, struct entry *entry_out)
 	entry_out->bytes =
 	    entry_round(value_at + (uint64_t)entry_out->value_bytes);
 	return true;
+}
+
+/*
+ * A plain entry has no options but a time to live and client flags, no tags, and
+ * a value: the first word of its header is ENTRY_PLAIN(key_bytes), but for the
+ * bits that vary.
+ */
+#define ENTRY_PLAIN(key_bytes)   ((uint64_t)(key_bytes) << 32)
+#define ENTRY_PLAIN_EXPIRY       ((uint64_t)ENTRY_EXPIRY << 48)
+#define ENTRY_PLAIN_CLIENT_FLAGS ((uint64_t)ENTRY_CLIENT_FLAGS << 48)
+#define ENTRY_PLAIN_VARIES                                                     \
+	(ENTRY_VALUE_BYTES | ENTRY_PLAIN_EXPIRY | ENTRY_PLAIN_CLIENT_FLAGS |   \
+	    0xffull << 56)
+
+/* Where a plain entry's key begins. */
+static inline uint64_t
+entry_plain_offset(uint64_t lengths)
+{
+	return sizeof(struct entry_shared) +
+	       (((lengths & ENTRY_PLAIN_EXPIRY) != 0) +
+		   ((lengths & ENTRY_PLAIN_CLIENT_FLAGS) != 0)) *
+		   ENTRY_OPTION_BYTES;
 }
 
 /* The option of this bit, 0 if the entry has none. */
@@ -438,18 +463,18 @@ entry_ttl_ms(const struct mapping *m, const struct entry *entry)
  * is in the window of its log (policy.h).
  */
 static inline void
-entry_mark(const struct mapping *m, const struct entry *entry)
+entry_mark(const struct mapping *m, struct entry_shared *shared)
 {
-	uint8_t ref = shm_load8(&entry->shared->ref);
+	uint8_t ref = shm_load8(&shared->ref);
 	uint16_t stamp;
 
 	if ((ref & POLICY_MARKS_MAX) == POLICY_MARKS_MAX)
 		return;
-	stamp = shm_load16(&entry->shared->stamp);
+	stamp = shm_load16(&shared->stamp);
 	if (stamp != 0 && (uint16_t)(shm_load64(m->window_position) - stamp) <
 			      m->window_ticks)
 		return;
-	shm_store8(&entry->shared->ref, (uint8_t)(ref + 1));
+	shm_store8(&shared->ref, (uint8_t)(ref + 1));
 }
 
 #endif /* LIBSHMCACHE_ENTRY_H */

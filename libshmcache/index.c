@@ -53,7 +53,7 @@ has_tag(uint64_t word, const struct key *key)
  * Looks at a slot until it holds still: true if it names the key, finally or
  * (where `tentative` says so) tentatively; what it names is pinned then.
  */
-static bool
+SHM_INLINE bool
 slot_is_key(const struct call *call, const struct key *key, uint64_t slot,
     unsigned pin, bool tentative, struct found *found)
 {
@@ -78,8 +78,9 @@ slot_is_key(const struct call *call, const struct key *key, uint64_t slot,
 	}
 }
 
-bool
-index_search(const struct call *call, const struct key *key, unsigned pin,
+/* By looking at slot after slot. */
+static bool
+search(const struct call *call, const struct key *key, unsigned pin,
     struct found *found_out)
 {
 	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
@@ -90,6 +91,18 @@ index_search(const struct call *call, const struct key *key, unsigned pin,
 			return true;
 	}
 	return false;
+}
+
+/* Most keys are where their tag shows first. */
+bool
+index_find(const struct call *call, const struct key *key, unsigned pin,
+    struct found *found_out)
+{
+	uint64_t slot = index_look(call->m, key);
+
+	return slot != UINT64_MAX &&
+	       (slot_is_key(call, key, slot, pin, false, found_out) ||
+		   search(call, key, pin, found_out));
 }
 
 bool

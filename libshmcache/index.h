@@ -124,6 +124,15 @@ int index_enter(struct shmcache *cache, enum call_needs needs, const void *data,
 /* The final word that names an entry of the key at this place. */
 uint64_t index_word(const struct key *key, const struct shm_place *place);
 
+/* The first slot of the key's second bucket. */
+SHM_INLINE uint64_t
+index_second_bucket(const struct mapping *m, const struct key *key)
+{
+	uint64_t step = (((key->hash >> 12) & 0xffff) * m->group_mask) >> 16;
+
+	return key->first[0] ^ (step + 1) * INDEX_BUCKET_SLOTS;
+}
+
 /* The n-th slot of the key's window. */
 static inline uint64_t
 index_slot(const struct key *key, unsigned n)
@@ -176,15 +185,11 @@ index_entry_key(
 }
 
 SHM_INLINE bool
-index_same_key(const struct entry *entry, const struct key *key)
+index_same_bytes(const uint8_t *a, const uint8_t *b, size_t bytes)
 {
-	const uint8_t *a = entry->key, *b = key->data;
 	uint64_t a0, a1, b0, b1;
-	size_t bytes = key->bytes;
 
-	if (entry->key_bytes != bytes)
-		return false;
-	if (bytes < 8 || bytes > 16)
+	if (__builtin_expect(bytes < 8 || bytes > 16, 0))
 		return memcmp(a, b, bytes) == 0;
 	memcpy(&a0, a, 8);
 	memcpy(&b0, b, 8);
@@ -193,25 +198,14 @@ index_same_key(const struct entry *entry, const struct key *key)
 	return ((a0 ^ b0) | (a1 ^ b1)) == 0;
 }
 
-static_assert(INDEX_BUCKET_SLOTS == SHM_LINE_WORDS, "a bucket is a line");
-
-/* index_find() by looking at slot after slot. */
-bool index_search(const struct call *call, const struct key *key, unsigned pin,
-    struct found *found_out);
-
-/* (Lest what the caller has must be in memory.) */
-SHM_INLINE bool
-index_search_apart(const struct call *call, const struct key *key, unsigned pin,
-    struct found *found_out)
+static inline bool
+index_same_key(const struct entry *entry, const struct key *key)
 {
-	const struct call own_call = { call->m, call->peer };
-	const struct key own_key = *key;
-	struct found found;
-	bool done = index_search(&own_call, &own_key, pin, &found);
-
-	*found_out = found;
-	return done;
+	return entry->key_bytes == key->bytes &&
+	       index_same_bytes(entry->key, key->data, key->bytes);
 }
+
+static_assert(INDEX_BUCKET_SLOTS == SHM_LINE_WORDS, "a bucket is a line");
 
 /* The slot of the first final word that has the key's tag, or UINT64_MAX: in
    its first bucket that has any. */
@@ -223,7 +217,7 @@ index_look(const struct mapping *m, const struct key *key)
 	    shm_match_line(&m->slots[first], key->tag, INDEX_TAG_SHIFT);
 
 	if (bits == 0) {
-		first = key->first[1];
+		first = index_second_bucket(m, key);
 		bits =
 		    shm_match_line(&m->slots[first], key->tag, INDEX_TAG_SHIFT);
 		if (bits == 0)
@@ -232,33 +226,9 @@ index_look(const struct mapping *m, const struct key *key)
 	return first + (unsigned)__builtin_ctz(bits);
 }
 
-/*
- * Find the key's final word; true: its extent is pinned with `pin`.
- *
- * Here is what most keys need: one word of the first bucket that has any of the
- * key's tag, and it is the key's.
- */
-SHM_INLINE bool
-index_find(const struct call *call, const struct key *key, unsigned pin,
-    struct found *found_out)
-{
-	uint64_t word, slot = index_look(call->m, key);
-
-	if (slot == UINT64_MAX)
-		return false;
-	word = shm_load64_acquire(&call->m->slots[slot]); /* L */
-	if (__builtin_expect(
-		(word ^ key->tag) >> INDEX_TAG_SHIFT == 0 &&
-		    index_pin(call, slot, word, pin, &found_out->entry),
-		1)) {
-		found_out->slot = slot;
-		found_out->word = word;
-		if (__builtin_expect(index_same_key(&found_out->entry, key), 1))
-			return true;
-		shm_pin_clear(call->peer, pin);
-	}
-	return index_search_apart(call, key, pin, found_out);
-}
+/* Find the key's final word; true: its extent is pinned with `pin`. */
+bool index_find(const struct call *call, const struct key *key, unsigned pin,
+    struct found *found_out);
 
 enum index_put {
 	PUT_NEW,      /* the key had no entry that could still be read */

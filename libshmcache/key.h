@@ -23,20 +23,27 @@ key_hash_here(const struct mapping *m, const void *data, size_t bytes)
 		   : key_hash(m, data, bytes);
 }
 
+/* All but its second bucket, which few gets need. */
 SHM_INLINE void
-key_make(const struct mapping *m, const void *data, size_t bytes,
+key_begin(const struct mapping *m, const void *data, size_t bytes,
     struct key *key_out)
 {
 	uint64_t hash = key_hash_here(m, data, bytes);
 	uint64_t home = ((hash >> 32) * m->bucket_count) >> 32;
-	uint64_t step = (((hash >> 12) & 0xffff) * m->group_mask) >> 16;
 
 	key_out->data = data;
 	key_out->bytes = (uint32_t)bytes;
 	key_out->hash = hash;
 	key_out->tag = (hash & 0xfff) << INDEX_TAG_SHIFT;
 	key_out->first[0] = home * INDEX_BUCKET_SLOTS;
-	key_out->first[1] = (home ^ (step + 1)) * INDEX_BUCKET_SLOTS;
+}
+
+SHM_INLINE void
+key_make(const struct mapping *m, const void *data, size_t bytes,
+    struct key *key_out)
+{
+	key_begin(m, data, bytes, key_out);
+	key_out->first[1] = index_second_bucket(m, key_out);
 }
 
 SHM_INLINE int

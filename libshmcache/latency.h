@@ -47,11 +47,19 @@ latency_of(const struct mapping *m, uint32_t peer_slot)
 	return &m->latency[peer_slot];
 }
 
-/* Is this call of the peer one to be timed? */
+/* Is the peer's call that was counted last one to be timed? */
 static inline bool
 latency_is_due(const struct call *call)
 {
-	return (++call->peer->calls & call->m->sample_mask) == 0;
+	return (call->peer->calls & call->m->sample_mask) == 0;
+}
+
+/* Count a call; true if it is one to be timed. */
+static inline bool
+latency_count(const struct call *call)
+{
+	call->peer->calls++;
+	return latency_is_due(call);
 }
 
 uint64_t latency_begin(void);

@@ -157,7 +157,7 @@ copy_old(const struct call *call, const struct entry *entry, enum view view,
 		.source = view == VIEW_FRESH || view == VIEW_DUE
 			      ? SHMCACHE_FROM_CACHE
 			      : SHMCACHE_FROM_STALE };
-	entry_mark(call->m, entry);
+	entry_mark(call->m, entry->shared);
 	return 0;
 }
 

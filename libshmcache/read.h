@@ -13,93 +13,123 @@
 #include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
 
-/* Has the found entry expired, or been flushed (then it is unlinked), or may only
-   loading calls see it?  (By value, lest what the caller has must be in
-   memory.) */
-bool read_is_gone(
-    struct mapping *m, struct shm_peer *peer, uint64_t slot, uint64_t word);
-
-/* read_hand_out() of the counter at this offset. */
-int read_counter_out(
-    const struct mapping *m, uint64_t offset, const struct sink *sink);
-
-/* read_key() without a peer, or of a call that is timed. */
+/* read_key() of any entry; what read_plain() counted is not counted again. */
 int read_key_rarely(
     const struct call *call, const struct key *key, const struct sink *sink);
 
-/* Finds the key's entry and pins it, if it may be returned. */
-SHM_INLINE bool
-read_find(const struct call *call, const struct key *key, unsigned pin,
-    struct found *found)
-{
-	if (!index_find(call, key, pin, found))
-		return false;
-	if (__builtin_expect(entry_visible(call->m, &found->entry), 1) ||
-	    !read_is_gone(call->m, call->peer, found->slot, found->word))
-		return true;
-	shm_pin_clear(call->peer, pin);
-	return false;
-}
+enum { READ_RARE = 1 }; /* nothing was done, but for a pin that was released */
 
+/* Copies a value of 16 to 64 bytes, as most are, in place. */
 SHM_INLINE void
-read_note(const struct call *call, const struct found *found)
+read_copy(void *to, const void *from, size_t bytes)
 {
-	if (found != NULL)
-		entry_mark(call->m, &found->entry);
-	stats_count(
-	    call->peer, found != NULL ? COUNT_get_hits : COUNT_get_misses);
-}
+	uint8_t *t = to;
+	const uint8_t *f = from;
 
-/* Copies what was found, and tells about it. */
-SHM_INLINE int
-read_hand_out(
-    const struct mapping *m, const struct entry *entry, const struct sink *sink)
-{
-	struct facts facts;
-
-	if (__builtin_expect(entry_is_counter(entry), 0)) {
-		const struct sink own_sink = *sink;
-
-		return read_counter_out(m, entry->offset, &own_sink);
+	if (__builtin_expect(bytes - 16 > 48, 0)) {
+		memcpy(t, f, bytes);
+		return;
 	}
-	sink_learn_value(m, entry, sink, &facts);
-	sink_copy(sink, &facts);
-	return sink_tell(sink, &facts);
+	if (bytes > 32) {
+		memcpy(t + 16, f + 16, 16);
+		memcpy(t + bytes - 32, f + bytes - 32, 16);
+	}
+	memcpy(t, f, 16);
+	memcpy(t + bytes - 16, f + bytes - 16, 16);
 }
 
+/* Copies the value of the entry at this offset, which is pinned. */
 SHM_INLINE int
-read_pinned(
+read_plain_entry(const struct mapping *m, const struct key *key,
+    const struct sink *sink, uint64_t offset, uint32_t extent)
+{
+	uint8_t *at = m->base + offset;
+	struct entry_shared *shared = (void *)at;
+	uint64_t lengths = entry_header_word(shared, 0);
+	uint64_t key_at = entry_plain_offset(lengths);
+	uint64_t value_bytes = lengths & ENTRY_VALUE_BYTES;
+	uint64_t end = offset - m->arena + key_at + key->bytes + value_bytes;
+
+	/* (If it is damaged, what is read may lie in another extent.) */
+	if ((lengths & ~ENTRY_PLAIN_VARIES) != ENTRY_PLAIN(key->bytes) ||
+	    end > m->arena_bytes ||
+	    !index_same_bytes(at + key_at, key->data, key->bytes) ||
+	    shm_load64_acquire(&m->shared->flush) >
+		(entry_header_word(shared, 1) & CACHE_SEQ_MAX) ||
+	    ((lengths & ENTRY_PLAIN_EXPIRY) != 0 &&
+		mapping_now_ms(m) >= shm_load64((void *)(shared + 1)) >> 1) ||
+	    value_bytes > sink->buffer_bytes)
+		return READ_RARE;
+	read_copy(sink->buffer, at + key_at + key->bytes, value_bytes);
+	if (sink->value_bytes_out != NULL)
+		*sink->value_bytes_out = value_bytes;
+	if (sink->client_flags_out != NULL)
+		*sink->client_flags_out =
+		    (lengths & ENTRY_PLAIN_CLIENT_FLAGS) == 0
+			? 0
+			: (uint32_t)entry_option(shared,
+			      (uint8_t)(lengths >> 48 & ENTRY_FLAGS_LOW),
+			      ENTRY_CLIENT_FLAGS);
+	if (sink->version_out != NULL)
+		*sink->version_out = entry_birth_address(
+		    m, offset, shm_arena_generation(m->segment, extent));
+	entry_mark(m, shared);
+	return 0;
+}
+
+/*
+ * A get that finds a plain entry (entry.h) that may be returned where its tag
+ * shows first, or nothing that has its tag.
+ */
+SHM_INLINE int
+read_plain(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
-	struct found found;
-	int result;
+	uint64_t word, offset, slot = index_look(call->m, key);
+	uint32_t extent;
+	int result = READ_RARE;
 
-	if (!read_find(call, key, SHM_PIN_ENTRY, &found)) {
-		if (!sink->peek)
-			read_note(call, NULL);
+	if (slot == UINT64_MAX) {
+		stats_count(call->peer, COUNT_get_misses);
 		return SHMCACHE_ENOENT;
 	}
-	result = read_hand_out(call->m, &found.entry, sink);
-	if (result == 0 && !sink->peek)
-		read_note(call, &found);
+	word = shm_load64_acquire(&call->m->slots[slot]); /* L */
+	if ((word ^ key->tag) >> INDEX_TAG_SHIFT != 0 ||
+	    !index_place(call->m, word, &offset, &extent))
+		return READ_RARE;
+	/* On its way while the pin is being published. */
+	__builtin_prefetch(call->m->base + offset);
+	shm_pin_set(call->peer, SHM_PIN_ENTRY, extent); /* P1 */
+	if (shm_load64_acquire(&call->m->slots[slot]) == word)
+		result = read_plain_entry(call->m, key, sink, offset, extent);
+	if (result == 0)
+		stats_count(call->peer, COUNT_get_hits);
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return result;
 }
 
-/* 0, SHMCACHE_ENOENT, EBUFFER, or EBUSY (without a peer). */
+/* 0, SHMCACHE_ENOENT, EBUFFER, or EBUSY (without a peer).  The key was made by
+   key_begin(), at least. */
 SHM_INLINE int
 read_key(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
-	/* (Lest what the caller has must be in memory.) */
-	if (__builtin_expect(call->peer == NULL || latency_is_due(call), 0)) {
-		const struct call own_call = { call->m, call->peer };
-		const struct key own_key = *key;
+	if (__builtin_expect(
+		call->peer != NULL && !latency_count(call) && !sink->peek, 1)) {
+		int result = read_plain(call, key, sink);
+
+		if (__builtin_expect(result != READ_RARE, 1))
+			return result;
+	}
+	/* (Copies, lest what the caller has must be in memory.) */
+	{
+		const struct call own_call = *call;
+		struct key own_key = *key;
 		const struct sink own_sink = *sink;
 
+		own_key.first[1] = index_second_bucket(call->m, key);
 		return read_key_rarely(&own_call, &own_key, &own_sink);
 	}
-	return read_pinned(call, key, sink);
 }
 
 /*

@@ -44,15 +44,8 @@ sink_is_valid(const struct sink *sink)
 /* A counter reads as text. */
 void facts_of_counter(const struct entry *entry, struct facts *facts);
 
-static inline int
-sink_room(const struct sink *sink, uint32_t value_bytes)
-{
-	return value_bytes > sink->buffer_bytes ? SHMCACHE_EBUFFER : 0;
-}
-
-/* Of an entry that is no counter. */
-SHM_INLINE void
-sink_learn_value(const struct mapping *m, const struct entry *entry,
+static inline void
+sink_learn(const struct mapping *m, const struct entry *entry,
     const struct sink *sink, struct facts *facts)
 {
 	facts->value = entry->value;
@@ -61,18 +54,10 @@ sink_learn_value(const struct mapping *m, const struct entry *entry,
 	facts->version =
 	    sink->version_out != NULL ? entry_version(m, entry) : 0;
 	facts->ttl_ms = sink->ttl_ms_out != NULL ? entry_ttl_ms(m, entry) : 0;
-	facts->result = sink_room(sink, facts->value_bytes);
-}
-
-static inline void
-sink_learn(const struct mapping *m, const struct entry *entry,
-    const struct sink *sink, struct facts *facts)
-{
-	sink_learn_value(m, entry, sink, facts);
-	if (__builtin_expect(entry_is_counter(entry), 0)) {
+	if (entry_is_counter(entry))
 		facts_of_counter(entry, facts);
-		facts->result = sink_room(sink, facts->value_bytes);
-	}
+	facts->result =
+	    facts->value_bytes > sink->buffer_bytes ? SHMCACHE_EBUFFER : 0;
 }
 
 /* Copies what was learned, of an entry that is pinned. */

@@ -381,8 +381,7 @@ shm_match_line(const uint64_t *line, uint64_t high, unsigned shift)
 	__m128i same = _mm_packs_epi32(
 	    _mm_cmpeq_epi32(a, wanted), _mm_cmpeq_epi32(b, wanted));
 
-	return (unsigned)_mm_movemask_epi8(
-	    _mm_packs_epi16(same, _mm_setzero_si128()));
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(same, same)) & 0xff;
 }
 
 #else

@@ -449,7 +449,7 @@ marks_are_counted_up_to_three(void **state)
 
 	for (unsigned i = 0; i < 10; i++) {
 		assert_int_equal(e.shared->ref, i < 3 ? i : 3);
-		entry_mark(f->m, &e);
+		entry_mark(f->m, e.shared);
 	}
 }
 

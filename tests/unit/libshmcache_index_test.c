@@ -253,21 +253,35 @@ plant(struct shmcache *cache, uint64_t slot, uint64_t word)
 }
 
 static void
-same_tag_is_not_yet_the_same_key(void **state)
+check_same_tag(struct shmcache *cache, const char *text, const char *other)
 {
-	struct shmcache *cache = *state;
 	struct call call = test_enter(cache);
-	uint64_t word = test_write_unlinked(&call, "another", "wrong");
+	uint64_t word = test_write_unlinked(&call, other, "wrong");
 	struct key key;
+	char value[16];
 
-	test_hash(&call, "key", &key);
+	test_hash(&call, text, &key);
 	call_leave();
 	word &= ~(0xfffull << INDEX_TAG_SHIFT);
 	plant(cache, index_slot(&key, 0), word | key.tag);
-	assert_true(test_lacks(cache, "key"));
-	test_set_ok(cache, "key", "right");
-	assert_true(test_has(cache, "key", "right"));
-	assert_int_equal(used_slots(cache), 2);
+	assert_true(test_lacks(cache, text));
+	assert_int_equal(shmcache_get(cache, text, strlen(text), value,
+			     sizeof(value), NULL, NULL),
+	    SHMCACHE_ENOENT);
+	test_set_ok(cache, text, "right");
+	assert_true(test_has(cache, text, "right"));
+	test_read(cache, text);
+}
+
+static void
+same_tag_is_not_yet_the_same_key(void **state)
+{
+	check_same_tag(*state, "key", "another");
+	check_same_tag(*state, "Key", "Kex");
+	check_same_tag(*state, "a key of words", "a key of Words");
+	check_same_tag(
+	    *state, "a longer key of words", "a longer key of Words");
+	assert_int_equal(used_slots(*state), 8);
 }
 
 /* The slots of one window, all in use. */
