@@ -67,6 +67,7 @@ struct engine {
 
 extern const struct engine engine_shmcache;
 extern const struct engine engine_shmcache_full;
+extern const struct engine engine_shmcache_counter;
 extern const struct engine engine_floor;
 extern const struct engine engine_lfht;
 extern const struct engine engine_ckht;

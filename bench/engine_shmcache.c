@@ -94,6 +94,37 @@ cache_get(void *state, const struct op *op, void *buffer, size_t room)
 		   : -1;
 }
 
+/* It is filled with values, as the others are; then a set makes its key a
+   counter, and adds one to it. */
+static bool counting;
+
+static void
+counter_filling(void *state, bool on)
+{
+	(void)state;
+	counting = !on;
+}
+
+static bool
+counter_set(
+    void *state, const struct op *op, const void *value, size_t value_bytes)
+{
+	const int64_t initial = 0;
+	struct state *s = state;
+	int result;
+
+	if (!counting)
+		return cache_set(state, op, value, value_bytes);
+	result =
+	    shmcache_incr(s->cache, op->key, KEY_BYTES, 1, &initial, 0, NULL);
+	if (result == SHMCACHE_ENOTNUMBER) {
+		(void)shmcache_delete(s->cache, op->key, KEY_BYTES);
+		result = shmcache_incr(
+		    s->cache, op->key, KEY_BYTES, 1, &initial, 0, NULL);
+	}
+	return result == 0;
+}
+
 #define MANY_MAX 64u
 
 static unsigned
@@ -128,5 +159,14 @@ const struct engine engine_shmcache_full = {
 	.open = full_open,
 	.close = cache_close,
 	.set = cache_set,
+	.get = cache_get,
+};
+
+const struct engine engine_shmcache_counter = {
+	.name = "shmcache",
+	.open = cache_open,
+	.close = cache_close,
+	.filling = counter_filling,
+	.set = counter_set,
 	.get = cache_get,
 };

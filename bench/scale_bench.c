@@ -108,10 +108,11 @@ main(int argc, char **argv)
 	struct stream many =
 	    stream_make(UNIFORM, 0, ITEMS, stream_length(ITEMS), 1);
 	struct stream one = stream_make(SAME, 7, 1, 1, 1);
-	struct contender cache, naive, own[CREW_MAX];
+	struct contender cache, counters, naive, own[CREW_MAX];
 	unsigned most = settings.quick ? 2 : CREW_MAX;
 
 	if (!contender_open(&cache, &engine_shmcache, &roomy) ||
+	    !contender_open(&counters, &engine_shmcache_counter, &load) ||
 	    !contender_open(&naive, &engine_naive, &load))
 		return 1;
 	for (unsigned i = 0; i < CREW_MAX; i++)
@@ -126,6 +127,10 @@ main(int argc, char **argv)
 		    .beside = jobs + 1 },
 		{ "set", cache.engine, cache.state, &one, .sets = true,
 		    .beside = jobs },
+		{ "incr", counters.engine, counters.state, &one, .sets = true,
+		    .beside = jobs },
+		{ "incr", counters.engine, counters.state, &many, .sets = true,
+		    .beside = jobs + 1 },
 		{ "get", naive.engine, naive.state, &one, .beside = jobs },
 		{ "get", naive.engine, naive.state, &many, .beside = jobs + 1 },
 		{ "set", naive.engine, naive.state, &many, .sets = true,
@@ -141,6 +146,7 @@ main(int argc, char **argv)
 			tell(report, &jobs[j], n);
 	report_end(report);
 	contender_close(&cache);
+	contender_close(&counters);
 	contender_close(&naive);
 	stream_free(&many);
 	stream_free(&one);
