@@ -129,10 +129,10 @@ shm_arena_account(struct shm_segment *segment, uint32_t extent,
 	}
 }
 
-/* Hints of the lanes: {generation 32, 1 + extent 32}, 0 none */
+/* Hints of a lane, one line: {generation 32, 1 + extent 32}, 0 none */
 
 static uint64_t *
-lane_hint(const struct shm_segment *segment, uint32_t log, uint32_t lane)
+lane_hints(const struct shm_segment *segment, uint32_t log, uint32_t lane)
 {
 	return shm_at(segment,
 	    segment->geometry.hints +
@@ -151,12 +151,16 @@ shm_arena_is_hinted(
     const struct shm_segment *segment, const struct shm_extent *extent)
 {
 	const struct shm_request *r = &segment->geometry.request;
+	uint64_t sought = pack_hint(extent->number, extent->generation);
 
 	for (uint32_t log = 0; log < r->log_count; log++)
-		for (uint32_t lane = 0; lane < r->lane_count; lane++)
-			if (shm_load64_acquire(lane_hint(segment, log, lane)) ==
-			    pack_hint(extent->number, extent->generation))
-				return true;
+		for (uint32_t lane = 0; lane < r->lane_count; lane++) {
+			uint64_t *hints = lane_hints(segment, log, lane);
+
+			for (unsigned i = 0; i < SHM_LANE_EXTENTS; i++)
+				if (shm_load64_acquire(&hints[i]) == sought)
+					return true;
+		}
 	return false;
 }
 
@@ -318,22 +322,60 @@ own_lane(const struct shm_segment *segment)
 	       segment->geometry.request.lane_count;
 }
 
+/* Bytes that are free in what the hint names, if it may be written; else -1. */
+static int64_t
+room_in(const struct shm_segment *segment, uint32_t log, uint64_t hint)
+{
+	const struct shm_request *r = &segment->geometry.request;
+	uint32_t number = (uint32_t)hint - 1;
+	struct shm_extent e;
+
+	if (number >= r->extent_count)
+		return -1;
+	e = shm_arena_state(segment, number);
+	if (e.state != SHM_ACTIVE || e.log != log ||
+	    e.generation != (uint32_t)(hint >> 32))
+		return -1;
+	return (int64_t)r->extent_bytes -
+	       shm_arena_tail(segment, number, e.generation);
+}
+
+/*
+ * Which of the lane's extents to write to: of those with room the fullest; where
+ * none has, one that is not usable; else the fullest, which is to be sealed.
+ */
+static unsigned
+choose_hint(const struct shm_segment *segment, uint32_t log, uint32_t lane,
+    uint32_t bytes)
+{
+	uint64_t *hints = lane_hints(segment, log, lane);
+	int64_t best_room = INT64_MAX;
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < SHM_LANE_EXTENTS; i++) {
+		int64_t room =
+		    room_in(segment, log, shm_load64_acquire(&hints[i]));
+		bool fits = room >= (int64_t)bytes;
+		bool best_fits = best_room >= (int64_t)bytes;
+
+		if (i == 0 || fits > best_fits ||
+		    (fits == best_fits && room < best_room)) {
+			best = i;
+			best_room = room;
+		}
+	}
+	return best;
+}
+
 bool
 shm_arena_needs_free(
     const struct shm_segment *segment, uint32_t log, uint32_t bytes)
 {
-	uint64_t hint =
-	    shm_load64_acquire(lane_hint(segment, log, own_lane(segment)));
-	uint32_t number = (uint32_t)hint - 1;
-	struct shm_extent e;
+	uint32_t lane = own_lane(segment);
+	uint64_t *hints = lane_hints(segment, log, lane);
+	unsigned i = choose_hint(segment, log, lane, bytes);
 
-	if (number >= segment->geometry.request.extent_count)
-		return true;
-	e = shm_arena_state(segment, number);
-	return e.state != SHM_ACTIVE || e.log != log ||
-	       e.generation != (uint32_t)(hint >> 32) ||
-	       bytes > segment->geometry.request.extent_bytes -
-			   shm_arena_tail(segment, number, e.generation);
+	return room_in(segment, log, shm_load64_acquire(&hints[i])) < bytes;
 }
 
 int
@@ -341,12 +383,14 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
     struct shm_place *place_out)
 {
 	struct shm_segment *segment = peer->segment;
-	uint64_t *hint_word = lane_hint(segment, log, own_lane(segment));
+	uint32_t own = own_lane(segment);
 	bool installed = false;
 
 	if (bytes > segment->geometry.request.extent_bytes)
 		return SHM_ECORRUPT;
 	for (;;) {
+		uint64_t *hint_word = lane_hints(segment, log, own) +
+				      choose_hint(segment, log, own, bytes);
 		uint64_t hint = shm_load64_acquire(hint_word);
 		struct shm_extent active;
 		enum lane_state lane = enter_lane(peer, log, hint, &active);
