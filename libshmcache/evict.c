@@ -155,6 +155,16 @@ chosen(struct eviction *eviction, const struct leaver *l)
 	return true;
 }
 
+/* It is unlinked. */
+static void
+count_gone(const struct call *call, const struct leaver *l)
+{
+	stats_count(
+	    call->peer, l->readable ? COUNT_evictions : COUNT_evicted_expired);
+	if (l->readable && l->verdict.remember && call->m->ghost_words > 0)
+		ghost_add(call->m, &l->key);
+}
+
 /* Takes the entry's final word out of this slot, or to its copy. */
 static void
 unlink_final(const struct call *call, struct eviction *eviction,
@@ -172,12 +182,8 @@ unlink_final(const struct call *call, struct eviction *eviction,
 		eviction->stuck = shm_load64(&call->m->slots[slot]) == l->word;
 		return;
 	}
-	if (!shm_cas64(&call->m->slots[slot], l->word, 0))
-		return;
-	stats_count(
-	    call->peer, l->readable ? COUNT_evictions : COUNT_evicted_expired);
-	if (l->readable && l->verdict.remember && call->m->ghost_words > 0)
-		ghost_add(call->m, &l->key);
+	if (shm_cas64(&call->m->slots[slot], l->word, 0))
+		count_gone(call, l);
 }
 
 /* Repeats until the entry's window names it neither way. */
@@ -391,9 +397,9 @@ note_due(const struct call *call, const struct shm_extent *e, struct survey *s)
 	}
 }
 
-static void
-note_sealed(
-    const struct call *call, const struct shm_extent *e, struct survey *s)
+/* Its dead bytes, if they are worth cleaning it; else 0. */
+static uint32_t
+dead_worth(const struct call *call, const struct shm_extent *e)
 {
 	struct shm_segment *segment = call->m->segment;
 	uint32_t used = shm_arena_tail(segment, e->number, e->generation);
@@ -401,9 +407,17 @@ note_sealed(
 	uint32_t dead = used > live ? used - live : 0;
 
 	if (is_lasting(e) && live > copies_max(call->m, EVICT_CLEAN))
-		return;
-	if (policy_worth_cleaning(dead, call->m->extent_bytes) &&
-	    dead > s->most_dead) {
+		return 0;
+	return policy_worth_cleaning(dead, call->m->extent_bytes) ? dead : 0;
+}
+
+static void
+note_sealed(
+    const struct call *call, const struct shm_extent *e, struct survey *s)
+{
+	uint32_t dead = dead_worth(call, e);
+
+	if (dead > s->most_dead) {
 		s->most_dead = dead;
 		s->deadest = *e;
 	}
@@ -480,9 +494,9 @@ find_next(const struct call *call, uint32_t log, uint64_t *turn,
 	return least != UINT64_MAX;
 }
 
-/* Would more of the pinned extent be kept than may be copied? */
-static bool
-is_too_good(const struct call *call, const struct eviction *eviction)
+/* The bytes of the pinned extent that would be kept. */
+static uint64_t
+kept_bytes(const struct call *call, struct eviction *eviction)
 {
 	const struct shm_extent *e = &eviction->extent;
 	struct shm_segment *segment = call->m->segment;
@@ -494,60 +508,95 @@ is_too_good(const struct call *call, const struct eviction *eviction)
 		struct entry entry;
 
 		if (entry_open(call->m, base + at, &entry) &&
-		    is_live(call, &entry) &&
-		    judge(call, eviction, &entry).worth > 0)
-			kept += entry.bytes;
+		    is_live(call, &entry)) {
+			eviction->bytes += entry.bytes;
+			eviction->entries++;
+			if (judge(call, eviction, &entry).worth > 0)
+				kept += entry.bytes;
+		}
 		at += SHM_UNIT_BYTES;
 	}
-	return kept > copies_max(call->m, EVICT_JUDGE);
+	return kept;
 }
 
-/* Gives the entries of the pinned extent the marks that copies would have.  A
-   mark that a reader leaves meanwhile may be lost, which does no harm. */
+/* Unlinks an entry of the pinned extent where it lies. */
 static void
-lower_marks(const struct call *call, const struct eviction *eviction)
+drop_in_place(
+    const struct call *call, const struct shm_place *place, struct leaver *l)
+{
+	struct found found = { .entry = l->entry };
+
+	index_entry_key(call->m, &l->entry, &l->key);
+	l->word = index_word(&l->key, place);
+	if (!index_holds(call, &l->key, l->word, &found.slot, &found.word) ||
+	    found.word != l->word || !index_swap(call, &found, 0))
+		return;
+	count_gone(call, l);
+}
+
+/*
+ * The entries of the pinned extent get the marks that copies would have.  (A mark
+ * that a reader leaves meanwhile may be lost, which does no harm.)  `prune`: what
+ * the policy drops is unlinked where it lies.
+ */
+static void
+lower_marks(
+    const struct call *call, const struct eviction *eviction, bool prune)
 {
 	const struct shm_extent *e = &eviction->extent;
 	struct shm_segment *segment = call->m->segment;
+	struct shm_place place = { .generation = e->generation };
 	uint64_t base = shm_arena_offset(segment, e->number);
 	uint32_t at = 0;
 
 	while ((at = shm_arena_next_start(segment, e->number, e->generation, at,
 		    false)) != UINT32_MAX) {
-		struct entry entry;
+		struct leaver l;
 
-		if (entry_open(call->m, base + at, &entry) &&
-		    is_live(call, &entry)) {
-			shm_store8(&entry.shared->ref,
-			    judge(call, eviction, &entry).marks);
-			shm_store16(&entry.shared->stamp,
+		place.offset = base + at;
+		at += SHM_UNIT_BYTES;
+		if (!entry_open(call->m, place.offset, &l.entry) ||
+		    shm_load8(&l.entry.shared->ref) == ENTRY_DEAD)
+			continue;
+		l.readable = entry_valid(call->m, &l.entry);
+		l.verdict = judge(call, eviction, &l.entry);
+		if (prune && (!l.readable || l.verdict.worth == 0)) {
+			drop_in_place(call, &place, &l);
+		} else if (l.readable) {
+			shm_store8(&l.entry.shared->ref, l.verdict.marks);
+			shm_store16(&l.entry.shared->stamp,
 			    place_stamp(call->m, LOG_MAIN));
 		}
-		at += SHM_UNIT_BYTES;
 	}
 }
 
 /*
  * Lets an extent pass of which more would be kept than may be copied: it becomes
- * the newest of the main log where it lies, with its marks lowered.  So the hand
- * goes on to where there is something to gain, and nothing is copied.  True if
- * it was let pass, by this call or another.
+ * the newest of the main log where it lies, with its marks lowered; and, if that
+ * makes it worth cleaning, without what the policy drops.  So the hand goes on to
+ * where there is more to gain, and nothing is copied.  True if it was let pass,
+ * by this call or another.
  */
 static bool
-let_pass(const struct call *call, const struct shm_extent *extent)
+let_pass(const struct call *call, struct shm_extent *extent)
 {
 	struct shm_segment *segment = call->m->segment;
 	struct eviction eviction = { .extent = *extent, .mode = EVICT_JUDGE };
+	uint64_t kept;
 	bool passes;
 
 	if (shm_arena_live(segment, extent->number, extent->generation) <=
 		copies_max(call->m, EVICT_JUDGE) ||
 	    !shm_arena_pin_walk(call->peer, extent))
 		return false;
-	passes = is_too_good(call, &eviction);
+	kept = kept_bytes(call, &eviction);
+	passes = kept > copies_max(call->m, EVICT_JUDGE);
 	if (passes && shm_arena_renew(segment, extent, LOG_MAIN)) {
-		lower_marks(call, &eviction);
+		lower_marks(
+		    call, &eviction, kept <= copies_max(call->m, EVICT_CLEAN));
+		note_mean(call, &eviction);
 		stats_count(call->peer, COUNT_extents_passed);
+		extent->log = LOG_MAIN;
 	}
 	shm_pin_clear(call->peer, SHM_PIN_SCAN);
 	return passes;
@@ -562,9 +611,14 @@ follow_log(const struct call *call, uint32_t log, bool fresh)
 	struct shm_extent e;
 
 	while (find_next(call, log, &turn, &e)) {
-		if (passes < LET_PASS_MAX && let_pass(call, &e))
+		enum evict_mode mode = EVICT_JUDGE;
+
+		if (passes < LET_PASS_MAX && let_pass(call, &e)) {
 			passes++;
-		else if (evict_extent(call, &e, EVICT_JUDGE, fresh))
+			mode = EVICT_CLEAN;
+		}
+		if ((mode == EVICT_JUDGE || dead_worth(call, &e) > 0) &&
+		    evict_extent(call, &e, mode, fresh))
 			return true;
 		turn++;
 	}

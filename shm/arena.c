@@ -322,6 +322,18 @@ own_lane(const struct shm_segment *segment)
 	       segment->geometry.request.lane_count;
 }
 
+/* Two, unless more than an eighth of all extents would be active. */
+static unsigned
+lane_extents(const struct shm_segment *segment)
+{
+	const struct shm_request *r = &segment->geometry.request;
+
+	return r->extent_count / 8 >=
+		       SHM_LANE_EXTENTS * r->log_count * r->lane_count
+		   ? SHM_LANE_EXTENTS
+		   : 1;
+}
+
 /* Bytes that are free in what the hint names, if it may be written; else -1. */
 static int64_t
 room_in(const struct shm_segment *segment, uint32_t log, uint64_t hint)
@@ -350,9 +362,9 @@ choose_hint(const struct shm_segment *segment, uint32_t log, uint32_t lane,
 {
 	uint64_t *hints = lane_hints(segment, log, lane);
 	int64_t best_room = INT64_MAX;
-	unsigned best = 0;
+	unsigned best = 0, count = lane_extents(segment);
 
-	for (unsigned i = 0; i < SHM_LANE_EXTENTS; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		int64_t room =
 		    room_in(segment, log, shm_load64_acquire(&hints[i]));
 		bool fits = room >= (int64_t)bytes;

@@ -84,7 +84,8 @@ read_nth(struct shmcache *cache, const char *name, unsigned n)
 }
 
 /* Writes NAME-0, NAME-1, ... until one lies in another extent than the first;
-   returns how many lie in the first, which is sealed then. */
+   returns how many lie in the first, which is sealed then (it would be later: as
+   long as the next has room, smaller ones may still go there). */
 static unsigned
 fill_extent(struct shmcache *cache, const char *name, struct shm_extent *full)
 {
@@ -99,6 +100,8 @@ fill_extent(struct shmcache *cache, const char *name, struct shm_extent *full)
 			*full = test_extent_of(cache, key);
 	} while (test_extent_of(cache, key).number == full->number);
 	*full = state_of(cache, full->number);
+	if (shm_arena_seal(cache->mapping->segment, full))
+		full->state = SHM_SEALED;
 	assert_int_equal(full->state, SHM_SEALED);
 	assert_true(count > 2);
 	return count - 1;
@@ -756,6 +759,29 @@ good_extent_is_let_pass(void **state)
 	test_assert_sound(cache);
 }
 
+/* Where more would be kept than may be copied, but not too much for cleaning:
+   what was not read is unlinked where it lies, and then the extent is cleaned. */
+static void
+rather_good_extent_keeps_all_that_was_read(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full), read = count * 2 / 3;
+	uint64_t before = test_stats(cache).evictions;
+
+	for (unsigned n = 0; n < read; n++)
+		read_nth(cache, "k", n);
+	for (unsigned n = 0;
+	     state_of(cache, full.number).generation == full.generation; n++)
+		assert_int_equal(set_nth(cache, "new", n), 0);
+	for (unsigned n = 0; n < count; n++)
+		assert_int_equal(has_nth(cache, "k", n), n < read);
+	assert_int_equal(test_stats(cache).extents_passed, 1);
+	assert_int_equal(test_stats(cache).second_chances, read);
+	assert_true(test_stats(cache).evictions >= before + count - read);
+	test_assert_sound(cache);
+}
+
 /*
  * Whatever the policy: sets succeed, the segment stays sound, what is there is
  * right, and each entry that went was counted.
@@ -980,6 +1006,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(
 	    replacing_keeps_log_and_marks, set_up_s3fifo, tear_down),
 	TEST(good_extent_is_let_pass),
+	TEST(rather_good_extent_keeps_all_that_was_read),
 	cmocka_unit_test(every_policy_counts_what_goes),
 	cmocka_unit_test(lasting_entries_fill_a_volatile_cache),
 	cmocka_unit_test(no_policy_evicts_a_lasting_entry),

@@ -442,7 +442,7 @@ flush_word_never_goes_back(void **state)
 	assert_int_equal(shared->flush, 2001);
 }
 
-/* Entries that fill an extent; the last one lies in the next. */
+/* Entries that fill an extent, which is sealed; the last one lies in the next. */
 static struct shm_extent
 fill_extent(struct shmcache *cache, unsigned *count)
 {
@@ -456,6 +456,8 @@ fill_extent(struct shmcache *cache, unsigned *count)
 		++*count;
 		set_ttl(cache, test_key(key, "k", *count), SHMCACHE_TTL_NONE);
 	} while (test_extent_of(cache, key).number == full.number);
+	full = shm_arena_state(cache->mapping->segment, full.number);
+	(void)shm_arena_seal(cache->mapping->segment, &full);
 	return shm_arena_state(cache->mapping->segment, full.number);
 }
 

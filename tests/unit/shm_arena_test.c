@@ -221,6 +221,38 @@ logs_write_to_extents_of_their_own(void **state)
 	assert_int_equal(reserve(f->peer, 1, UNIT).extent, b.extent);
 }
 
+/* The test segment has too few extents for pairs. */
+static void
+small_entries_fill_the_ends(void **state)
+{
+	struct shm_request r = test_request();
+	struct shm_segment *s;
+	struct shm_peer *peer;
+	struct shm_place a, b, c;
+
+	(void)state;
+	r.extent_bytes = EXTENT_BYTES;
+	r.extent_count = 64;
+	s = test_segment_of(&r);
+	peer = claim(s);
+	a = reserve(peer, 0, EXTENT_BYTES - 4 * UNIT);
+	b = reserve(peer, 0, 8 * UNIT);
+	assert_int_not_equal(a.extent, b.extent);
+	assert_int_equal(state_of(s, a.extent), SHM_ACTIVE);
+	assert_int_equal(reserve(peer, 0, 3 * UNIT).extent, a.extent);
+	assert_int_equal(reserve(peer, 0, 2 * UNIT).extent, b.extent);
+	assert_int_equal(reserve(peer, 0, UNIT).extent, a.extent);
+	assert_false(shm_arena_needs_free(s, 0, EXTENT_BYTES / 2));
+	assert_true(shm_arena_needs_free(s, 0, EXTENT_BYTES));
+	/* Neither has room: the fuller one is sealed. */
+	c = reserve(peer, 0, EXTENT_BYTES);
+	assert_true(c.installed);
+	assert_int_equal(state_of(s, a.extent), SHM_SEALED);
+	assert_int_equal(state_of(s, b.extent), SHM_ACTIVE);
+	shm_peer_release(peer);
+	shm_segment_detach(s);
+}
+
 static void
 hint_left_by_the_dead_is_helped(void **state)
 {
@@ -866,6 +898,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(more_than_an_extent_is_refused),
 	TEST(no_free_extent_is_busy_and_holds_nothing),
 	TEST(logs_write_to_extents_of_their_own),
+	cmocka_unit_test(small_entries_fill_the_ends),
 	TEST(hint_left_by_the_dead_is_helped),
 	TEST(hint_that_its_extent_does_not_confirm_is_replaced),
 	TEST(tail_of_another_generation_reads_as_empty),
