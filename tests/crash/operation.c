@@ -398,6 +398,16 @@ fired_second_chance(
 	       grew(before->second_chances, after->second_chances);
 }
 
+/* An extent was too good: entries of it were dropped in place, and others copied
+   when it was cleaned. */
+static bool
+fired_passing(
+    const struct shmcache_stats *before, const struct shmcache_stats *after)
+{
+	return fired_second_chance(before, after) &&
+	       grew(before->extents_passed, after->extents_passed);
+}
+
 static bool
 fired_leading(
     const struct shmcache_stats *before, const struct shmcache_stats *after)
@@ -687,6 +697,15 @@ const struct operation operations[] = {
 	    .after = SEEN_NEW,
 	    .act = act_set,
 	    .fired = fired_second_chance,
+	    .advance = true },
+	{ .name = "set-pass",
+	    .flags = OPERATION_FULL | OPERATION_LIKED,
+	    .others = OTHERS_MAX,
+	    .record = KEY(15, 900),
+	    .before = SEEN_NOTHING,
+	    .after = SEEN_NEW,
+	    .act = act_set,
+	    .fired = fired_passing,
 	    .advance = true },
 	{ .name = "replace-evict",
 	    .flags = OPERATION_FULL | OPERATION_READ | OPERATION_LOADED,
@@ -1031,6 +1050,14 @@ store_old(struct shmcache *cache, const struct operation *operation)
 	return true;
 }
 
+/* Has this one of the others been read? */
+static bool
+is_read(const struct operation *operation, unsigned number)
+{
+	return ((operation->flags & OPERATION_READ) != 0 && number % 2 == 0) ||
+	       ((operation->flags & OPERATION_LIKED) != 0 && number % 3 != 2);
+}
+
 static bool
 store_all(struct shmcache *cache, const struct operation *operation)
 {
@@ -1055,11 +1082,11 @@ store_all(struct shmcache *cache, const struct operation *operation)
 	if ((operation->flags & OPERATION_COUNTER) != 0 &&
 	    !make_counter(cache, &old))
 		return false;
-	for (unsigned i = 0;
-	     (operation->flags & OPERATION_READ) != 0 && i < operation->others;
-	     i += 2) {
+	for (unsigned i = 0; i < operation->others; i++) {
 		int result;
 
+		if (!is_read(operation, i))
+			continue;
 		record = record_of(RECORD_OTHER, i);
 		(void)record_look(cache, &record, RECORD_GET, &result);
 	}

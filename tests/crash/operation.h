@@ -50,7 +50,8 @@ enum operation_flags {
 	OPERATION_COUNTER = 8192, /* the old value is a counter already */
 	OPERATION_READS = 16384,  /* the victim's handle can't write */
 	OPERATION_TAGGED = 32768, /* the key's old value has eight tags */
-	OPERATION_INVALIDATED = 65536 /* one of them was invalidated */
+	OPERATION_INVALIDATED = 65536, /* one of them was invalidated */
+	OPERATION_LIKED = 131072 /* two in three of the others have been read */
 };
 
 /* What a survivor saw before it did anything; in shared memory. */

@@ -312,7 +312,8 @@ run_library(struct point *p, const char *policy, const struct trace *trace,
 	p->library = true;
 	o.policy = policy;
 	o.expected_tags = 1; /* the least table */
-	o.expected_items = p->objects > 0 ? p->objects : 1;
+	o.expected_items =
+	    p->objects + p->objects / 10 + 1; /* small ones stay */
 	o.extent_bytes = options->extent_bytes != 0
 			     ? options->extent_bytes
 			     : choose_extent_bytes(p, weights, largest);
