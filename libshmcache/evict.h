@@ -17,9 +17,13 @@
  *
  * - An eviction never starts another: a survivor for which no extent is free is
  *   dropped.
- * - No more than half of an extent's bytes are copied on, so every eviction
- *   gains (of one that is cleaned, no more than what is not dead).  An extent of which more would be kept is let pass:
- *   its marks are lowered where they are, and it is the newest of the main log.
+ * - No more than half of an extent's bytes are copied on when the policy chooses,
+ *   so every eviction gains (of one that is cleaned, no more than what is not
+ *   dead: that is what it gains).
+ * - An extent of which more would be kept is let pass: it becomes the newest of
+ *   the main log where it lies, its marks lowered as those of copies.  If what
+ *   the policy drops of it makes it worth cleaning, that is unlinked in place, as
+ *   a delete would, and the extent is cleaned next.
  * - An extent with a writer's pin is passed over; one with a reader's pin is
  *   emptied, and stays in LIMBO until the pin is gone.
  * - A few extents are kept free, refilled by the janitor and by writers after

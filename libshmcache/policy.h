@@ -79,7 +79,7 @@ const char *policy_names(void);
  * An extent with so many dead bytes is cleaned, the deadest first, before any
  * whose turn it is: what lives is copied, and the dead bytes are what is gained.
  */
-#define POLICY_CLEAN_PERCENT 17u
+#define POLICY_CLEAN_PERCENT 19u
 
 static inline bool
 policy_worth_cleaning(uint64_t dead_bytes, uint64_t extent_bytes)

@@ -40,8 +40,11 @@
  * others may finish the work and have the extent reused under a stopped walker;
  * it lets the pin go before the scan.
  *
- * Installing.  Each log has some lanes; a lane's hint word {generation, 1 +
- * extent} names the extent that is written there.  CAS the hint to a FREE
+ * Installing.  Each log has some lanes; a lane's hint words {generation, 1 +
+ * extent} name the extents that are written there: two, so that what does not
+ * fit into the fuller one goes to the other, and its end is filled by smaller
+ * entries.  When neither has room the fuller is sealed and its hint replaced.
+ * (For the protocol they are as two lanes.)  CAS the hint to a FREE
  * extent Y at generation h, then anybody CASes Y: FREE,h -> ACTIVE,h.  Two
  * lanes may pick the same Y: they share it, or the second finds it ACTIVE for
  * another log and picks again.  A hint is trusted only if its extent's state
