@@ -5,7 +5,8 @@
 #
 # FOLDER has traces NAME.csv.xz; those of the project are found by themselves.
 # Prints a line for each point, and the geometric means of misses against LRU
-# and S3-FIFO over the points with sizes that have 1,280 objects or more.
+# and S3-FIFO over the points with sizes that have 1,280 objects or more; then
+# the same for synthetic traces (synthetic.awk), on which nothing is tuned.
 
 set -eu
 export LC_ALL=C
@@ -38,6 +39,29 @@ points() {
 	}'
 }
 
+# The points' lines, and the means of those that are judged.
+means() {
+	awk '
+	{ print }
+	!/unit/ {
+		for (i = 1; i <= NF; i++)
+			value[$i] = $(i + 1)
+		for (i = 1; i <= NF && $i != "objects"; i++)
+			objects = $i
+		if (objects < 1280)
+			next
+		n++
+		lru += log(value["library"] / value["lru"])
+		s3 += log(value["library"] / value["s3fifo"])
+	}
+	END {
+		if (n > 0)
+			printf "%d points with sizes: %+.1f%% against lru, " \
+			    "%+.1f%% against s3fifo\n", n,
+			    (exp(lru / n) - 1) * 100, (exp(s3 / n) - 1) * 100
+	}'
+}
+
 {
 	for name in web12 orm-busy scarab-recs corda kvsyn-a; do
 		file=$(trace $name) && points "$name" -s 1%,10% "$file"
@@ -45,22 +69,11 @@ points() {
 	for name in web12 orm-busy scarab-recs; do
 		file=$(trace $name) && points "$name, unit" -u -s 10% "$file"
 	done
-} | awk '
-{ print }
-!/unit/ {
-	for (i = 1; i <= NF; i++)
-		value[$i] = $(i + 1)
-	for (i = 1; i <= NF && $i != "objects"; i++)
-		objects = $i
-	if (objects < 1280)
-		next
-	n++
-	lru += log(value["library"] / value["lru"])
-	s3 += log(value["library"] / value["s3fifo"])
-}
-END {
-	if (n > 0)
-		printf "%d points with sizes: %+.1f%% against lru, " \
-		    "%+.1f%% against s3fifo\n", n, (exp(lru / n) - 1) * 100,
-		    (exp(s3 / n) - 1) * 100
-}'
+} | means
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for kind in zipf churn scans distances loops; do
+	awk -v kind=$kind -f bench/synthetic.awk >"$work/$kind"
+	points "$kind" -f keys -s 5%,15% "$work/$kind"
+done | means
