@@ -268,11 +268,12 @@ enter_lane(struct shm_peer *peer, uint32_t log, uint64_t hint,
 	    number >= segment->geometry.request.extent_count)
 		return LANE_STALE;
 	shm_pin_set(peer, SHM_PIN_TARGET, number);
-	*active = shm_arena_state(segment, number); /* the re-check */
-	if (active->generation == generation && active->state == SHM_ACTIVE &&
-	    active->log == log)
+	*active = (struct shm_extent){ number, generation, log, SHM_ACTIVE };
+	if (shm_load64_acquire(&shm_extent_table(segment)[number].state) ==
+	    state_word(active)) /* the re-check */
 		return LANE_ACTIVE;
 	shm_pin_clear(peer, SHM_PIN_TARGET);
+	*active = shm_arena_state(segment, number);
 	if (active->generation == generation && active->state == SHM_FREE) {
 		activate(segment, active, log);
 		return LANE_AGAIN;
@@ -322,70 +323,58 @@ own_lane(const struct shm_segment *segment)
 	       segment->geometry.request.lane_count;
 }
 
-/* Two, unless more than an eighth of all extents would be active. */
-static unsigned
-lane_extents(const struct shm_segment *segment)
+/* Not where more than an eighth of all extents would be active. */
+static inline bool
+has_pairs(const struct shm_segment *segment)
 {
 	const struct shm_request *r = &segment->geometry.request;
 
 	return r->extent_count / 8 >=
-		       SHM_LANE_EXTENTS * r->log_count * r->lane_count
-		   ? SHM_LANE_EXTENTS
-		   : 1;
+	       SHM_LANE_EXTENTS * r->log_count * r->lane_count;
 }
 
 /* Bytes that are free in what the hint names, if it may be written; else -1. */
-static int64_t
+static inline int64_t
 room_in(const struct shm_segment *segment, uint32_t log, uint64_t hint)
 {
 	const struct shm_request *r = &segment->geometry.request;
-	uint32_t number = (uint32_t)hint - 1;
-	struct shm_extent e;
+	uint32_t number = (uint32_t)hint - 1, generation = hint >> 32;
+	const struct shm_extent_shared *e;
 
 	if (number >= r->extent_count)
 		return -1;
-	e = shm_arena_state(segment, number);
-	if (e.state != SHM_ACTIVE || e.log != log ||
-	    e.generation != (uint32_t)(hint >> 32))
+	e = &shm_extent_table(segment)[number];
+	if (shm_load64_acquire(&e->state) !=
+	    pack_state(generation, log, SHM_ACTIVE))
 		return -1;
 	return (int64_t)r->extent_bytes -
-	       shm_arena_tail(segment, number, e.generation);
+	       bytes_of(shm_load64(&e->tail), generation);
 }
 
 /*
  * Which of the lane's extents to write to: of those with room the fullest; where
  * none has, one that is not usable; else the fullest, which is to be sealed.
  */
-static unsigned
-choose_hint(const struct shm_segment *segment, uint32_t log, uint32_t lane,
-    uint32_t bytes)
+static inline unsigned
+choose_hint(const struct shm_segment *segment, uint32_t log,
+    const uint64_t *hints, int64_t bytes)
 {
-	uint64_t *hints = lane_hints(segment, log, lane);
-	int64_t best_room = INT64_MAX;
-	unsigned best = 0, count = lane_extents(segment);
+	int64_t first = room_in(segment, log, shm_load64_acquire(&hints[0]));
+	int64_t second;
 
-	for (unsigned i = 0; i < count; i++) {
-		int64_t room =
-		    room_in(segment, log, shm_load64_acquire(&hints[i]));
-		bool fits = room >= (int64_t)bytes;
-		bool best_fits = best_room >= (int64_t)bytes;
-
-		if (i == 0 || fits > best_fits ||
-		    (fits == best_fits && room < best_room)) {
-			best = i;
-			best_room = room;
-		}
-	}
-	return best;
+	if (!has_pairs(segment))
+		return 0;
+	second = room_in(segment, log, shm_load64_acquire(&hints[1]));
+	return (first >= bytes) != (second >= bytes) ? second >= bytes
+						     : second < first;
 }
 
 bool
 shm_arena_needs_free(
     const struct shm_segment *segment, uint32_t log, uint32_t bytes)
 {
-	uint32_t lane = own_lane(segment);
-	uint64_t *hints = lane_hints(segment, log, lane);
-	unsigned i = choose_hint(segment, log, lane, bytes);
+	uint64_t *hints = lane_hints(segment, log, own_lane(segment));
+	unsigned i = choose_hint(segment, log, hints, bytes);
 
 	return room_in(segment, log, shm_load64_acquire(&hints[i])) < bytes;
 }
@@ -395,14 +384,14 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
     struct shm_place *place_out)
 {
 	struct shm_segment *segment = peer->segment;
-	uint32_t own = own_lane(segment);
+	uint64_t *hints = lane_hints(segment, log, own_lane(segment));
 	bool installed = false;
 
 	if (bytes > segment->geometry.request.extent_bytes)
 		return SHM_ECORRUPT;
 	for (;;) {
-		uint64_t *hint_word = lane_hints(segment, log, own) +
-				      choose_hint(segment, log, own, bytes);
+		uint64_t *hint_word =
+		    &hints[choose_hint(segment, log, hints, bytes)];
 		uint64_t hint = shm_load64_acquire(hint_word);
 		struct shm_extent active;
 		enum lane_state lane = enter_lane(peer, log, hint, &active);
