@@ -141,8 +141,7 @@ call_unlock(void)
 	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
 
 	/* (A release is all that leaving needs, with membarrier() or without.) */
-	__atomic_store_n(
-	    &reader->ctr, reader->ctr - URCU_BP_GP_COUNT, __ATOMIC_RELEASE);
+	shm_store64_release(&reader->ctr, reader->ctr - URCU_BP_GP_COUNT);
 	shm_barrier();
 }
 
