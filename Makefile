@@ -422,6 +422,8 @@ check-chroot:
 stress: all $(foreach f,stress crash fuzz multi,$(call tests_of,$f))
 	$(RUN) --timeout 3600 --stage stress $(call tests_of,stress) \
 	  '$(BUILD)/tests/multi/faults_test --errors 27' \
+	  '$(BUILD)/tests/multi/load_test --rounds 1000 --changes 30000' \
+	  '$(BUILD)/tests/multi/lock_test --kills 3000' \
 	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
 	  --stage fuzz '$(BUILD)/tests/fuzz/damage_test --every 1 --rounds 300000' \
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \

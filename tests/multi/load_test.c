@@ -39,6 +39,7 @@ struct stage {
 	_Atomic uint32_t loads;
 	_Atomic uint32_t stored;
 	_Atomic uint32_t leader; /* its pid, while it loads */
+	_Atomic uint32_t killed; /* the round whose leader was */
 	_Atomic uint32_t go_on;
 	_Atomic uint32_t over;
 	_Atomic uint64_t changed; /* the source */
@@ -85,6 +86,15 @@ take(struct shmcache_value *value)
 	return number;
 }
 
+/* The leader of each so many rounds is killed; 0: of none. */
+static uint32_t kill_every;
+
+static bool
+is_deadly(uint32_t round)
+{
+	return kill_every != 0 && round % kill_every == 0;
+}
+
 static int
 load_round(void *context, const void *key, size_t key_bytes,
     struct shmcache_loaded *loaded)
@@ -93,15 +103,23 @@ load_round(void *context, const void *key, size_t key_bytes,
 	(void)key;
 	(void)key_bytes;
 	stage->loads++;
+	if (is_deadly(stage->round) && stage->killed < stage->round) {
+		stage->leader = (uint32_t)getpid();
+		for (;;)
+			pause();
+	}
 	sleep_us(500);
 	return give(loaded, stage->round);
 }
 
+/* Of the rounds from now on. */
 static void
 get_rounds(void *argument)
 {
+	uint32_t from = stage->round > 0 ? stage->round : 1;
+
 	(void)argument;
-	for (uint32_t round = 1; round <= rounds; round++) {
+	for (uint32_t round = from; round <= rounds; round++) {
 		struct shmcache_value value;
 
 		await_at_least(&stage->round, round);
@@ -113,11 +131,28 @@ get_rounds(void *argument)
 	}
 }
 
+/* Waits until one leads, and puts another in its place. */
+static void
+kill_leader(pid_t children[PROCESSES], uint32_t round)
+{
+	unsigned n = 0;
+
+	await_at_least(&stage->leader, 1);
+	while (n < PROCESSES && children[n] != (pid_t)stage->leader)
+		n++;
+	CHECK(n < PROCESSES);
+	stage->leader = 0;
+	stage->killed = round;
+	child_kill(children[n]);
+	children[n] = child_start(get_rounds, NULL);
+}
+
 /* The key expires before each round; then everybody wants it. */
 static void
-expired_key_is_loaded_once(void)
+load_in_rounds(void)
 {
 	pid_t children[PROCESSES];
+	uint32_t kills = 0;
 
 	begin();
 	for (unsigned i = 0; i < PROCESSES; i++)
@@ -128,18 +163,38 @@ expired_key_is_loaded_once(void)
 		while (shmcache_exists(cache, "key", 3) != 0)
 			sleep_us(500);
 		stage->round = round;
+		if (is_deadly(round)) {
+			kill_leader(children, round);
+			kills++;
+		}
 		await_at_least(&stage->arrived, round * PROCESSES);
-		CHECK_SAY(stage->loads == round, "%u loads in %u rounds",
-		    stage->loads, round);
+		CHECK_SAY(stage->loads == round + kills,
+		    "%u loads in %u rounds with %u kills", stage->loads, round,
+		    kills);
 	}
 	for (unsigned i = 0; i < PROCESSES; i++)
 		child_expect(children[i], 0);
-	printf("  %u loads, %" PRIu64 " waits of %" PRIu64 " us on average\n",
-	    stage->loads, cache_stats(cache).load_waiters,
+	printf("  %u loads, %u kills, %" PRIu64 " waits of %" PRIu64
+	       " us on average\n",
+	    stage->loads, kills, cache_stats(cache).load_waiters,
 	    cache_stats(cache).load_wait_us /
 		(cache_stats(cache).load_waiters + 1));
 	CHECK(cache_stats(cache).load_refused == 0);
+	CHECK(cache_stats(cache).load_takeovers == kills);
 	end();
+}
+
+static void
+expired_key_is_loaded_once(void)
+{
+	load_in_rounds();
+}
+
+static void
+and_once_more_if_its_leader_is_killed(void)
+{
+	kill_every = 10;
+	load_in_rounds();
 }
 
 /* The first waits to be killed or stopped, or to go on. */
@@ -395,6 +450,7 @@ main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
 		CASE(expired_key_is_loaded_once),
+		CASE(and_once_more_if_its_leader_is_killed),
 		CASE(killed_leader_is_followed_by_one),
 		CASE(stopped_leader_holds_nobody_up),
 		CASE(error_is_shared_by_those_who_wait),
