@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CREW_MAX 8u
+#define CREW_MAX 32u
 
 struct crew_result {
 	uint64_t operations;

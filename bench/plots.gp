@@ -78,3 +78,17 @@ if (there("latency.tsv")) {
 	plot for [who in "floor shmcache"] for [order in "alone evictor"] \
 	    sprintf("< awk -F'\t' '$2 == \"%s\" && $3 == \"%s\"' latency.tsv", who, order) using 0:7 title who.", ".order noenhanced
 }
+
+if (there("load.tsv")) {
+	set xlabel "worker processes"
+	set ylabel "loads, in thousands"
+	set logscale x 2
+	set yrange [0:*]
+	set xtics auto
+	unset logscale y
+	set output "load.svg"
+	set title "Loads of 50,000 recorded requests"
+	plot for [who in "none get_or_load stale_ms beta"] sprintf( \
+	    "< awk -F'\t' '$1 == \"trace\" && $2 == \"%s\"' load.tsv", who) \
+	    using 6:($7/1000) title who noenhanced
+}

@@ -37,6 +37,8 @@ bench)
 	for name in get set scale latency space; do
 		run "$out" $name "$build/bench/${name}_bench"
 	done
+	xz -dc "$here/../demo/data/orm-busy.csv.xz" | head -50000 |
+	    run "$out" load "$build/bench/load_bench" --rounds 3
 	plot "$out"
 	;;
 large)

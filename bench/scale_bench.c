@@ -11,6 +11,7 @@
 #include "bench/crew.h"
 #include "bench/report.h"
 
+#define MOST  8u
 #define BATCH 64u
 #define ITEMS 100000u
 
@@ -21,9 +22,9 @@ struct job {
 	struct stream *stream;
 	bool sets;
 	struct contender *own; /* of each process */
-	struct sample cpu_ns[CREW_MAX + 1];
-	struct sample to_one[CREW_MAX + 1];
-	struct sample share[CREW_MAX + 1];
+	struct sample cpu_ns[MOST + 1];
+	struct sample to_one[MOST + 1];
+	struct sample share[MOST + 1];
 	const struct job *beside; /* the loop on own memory; NULL: it is one */
 	double one_ns;            /* of this round, and what it grew to */
 	double grown;
@@ -41,7 +42,7 @@ work(unsigned number, void *context)
 	const struct job *job = context;
 	const struct stream *s = job->stream;
 	void *state = job->own != NULL ? job->own[number].state : job->state;
-	size_t at = s->count / CREW_MAX * number;
+	size_t at = s->count / MOST * number;
 	uint64_t done = 0;
 
 	if (job->own != NULL)
@@ -108,14 +109,14 @@ main(int argc, char **argv)
 	struct stream many =
 	    stream_make(UNIFORM, 0, ITEMS, stream_length(ITEMS), 1);
 	struct stream one = stream_make(SAME, 7, 1, 1, 1);
-	struct contender cache, counters, naive, own[CREW_MAX];
-	unsigned most = settings.quick ? 2 : CREW_MAX;
+	struct contender cache, counters, naive, own[MOST];
+	unsigned most = settings.quick ? 2 : MOST;
 
 	if (!contender_open(&cache, &engine_shmcache, &roomy) ||
 	    !contender_open(&counters, &engine_shmcache_counter, &load) ||
 	    !contender_open(&naive, &engine_naive, &load))
 		return 1;
-	for (unsigned i = 0; i < CREW_MAX; i++)
+	for (unsigned i = 0; i < MOST; i++)
 		if (!contender_open(&own[i], &engine_floor, &load))
 			return 1;
 	struct job jobs[] = {

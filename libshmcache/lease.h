@@ -32,7 +32,8 @@
  * places are another's is loaded without a lease.
  *
  * Killed after the take: gone, as above.  Killed between release and wake: the
- * sleepers look by themselves.  tests/models/lease.pml.
+ * sleepers look by themselves.  tests/models/lease.pml,
+ * tests/models/places.pml.
  */
 #ifndef LIBSHMCACHE_LEASE_H
 #define LIBSHMCACHE_LEASE_H

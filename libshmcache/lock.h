@@ -16,7 +16,7 @@
  * the name: it withdraws, and waits for that; another TENTATIVE one further up: it
  * takes that away; one lower down: it withdraws and tries again, and after some
  * rounds takes that away too.  A word that was taken away cannot become HELD, as
- * that is a CAS.  tests/models/insert.pml.
+ * that is a CAS.  tests/models/lock.pml.
  *
  * A HELD word whose owner has gone (owner.h) is taken over by one CAS, with its
  * name; WRITING and TENTATIVE words of the dead are freed when no other is.  A
