@@ -299,6 +299,10 @@ get_without_peer(
 
 	if (error == 0)
 		*value_out = value;
+	else if (error == SHMCACHE_ENOENT && load->options.use_filter != 0 &&
+		 shmcache_filter_check(job->cache, job->key, job->key_bytes) ==
+		     0)
+		return error;
 	else if (error == SHMCACHE_ENOENT || is_unusable(error))
 		error = load_now(job, load, value_out);
 	return error;

@@ -244,16 +244,7 @@ read_set_options(
 	}
 	if (o->only_if > SHMCACHE_SET_IF_VERSION)
 		return shm_error_note(-EINVAL, "only_if is none of its values");
-	if (o->tag_count > SHMCACHE_TAGS_MAX)
-		return shm_error_note(-EINVAL,
-		    "an entry can have %u tags, not %zu", SHMCACHE_TAGS_MAX,
-		    o->tag_count);
-	if (o->tags == NULL && o->tag_count > 0)
-		return -EINVAL;
-	for (size_t i = 0; i < o->tag_count; i++)
-		if (!invalidate_is_tag(o->tags[i].data, o->tags[i].bytes))
-			return invalidate_refuse_tag();
-	return 0;
+	return invalidate_check_tags(o->tags, o->tag_count);
 }
 
 static int
@@ -261,9 +252,8 @@ set_with(const struct call *call, const struct key *key,
     const struct shmcache_set_options *o, struct given *given)
 {
 	uint32_t hashes[SHMCACHE_TAGS_MAX];
-	for (size_t i = 0; i < o->tag_count; i++)
-		hashes[i] = invalidate_tag_hash(
-		    call->m, o->tags[i].data, o->tags[i].bytes);
+
+	invalidate_hash_tags(call->m, o->tags, o->tag_count, hashes);
 	given->set.tags = hashes;
 	given->set.tag_count = (uint32_t)o->tag_count;
 	switch (o->only_if) {

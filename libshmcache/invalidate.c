@@ -41,6 +41,29 @@ invalidate_tag_hash(const struct mapping *m, const void *tag, size_t bytes)
 	    tag, bytes, m->secret, CACHE_SECRET_BYTES);
 }
 
+int
+invalidate_check_tags(const struct shmcache_tag *tags, size_t count)
+{
+	if (count > SHMCACHE_TAGS_MAX)
+		return shm_error_note(-EINVAL,
+		    "an entry can have %u tags, not %zu", SHMCACHE_TAGS_MAX,
+		    count);
+	if (tags == NULL && count > 0)
+		return -EINVAL;
+	for (size_t i = 0; i < count; i++)
+		if (!invalidate_is_tag(tags[i].data, tags[i].bytes))
+			return invalidate_refuse_tag();
+	return 0;
+}
+
+void
+invalidate_hash_tags(const struct mapping *m, const struct shmcache_tag *tags,
+    size_t count, uint32_t *hashes)
+{
+	for (size_t i = 0; i < count; i++)
+		hashes[i] = invalidate_tag_hash(m, tags[i].data, tags[i].bytes);
+}
+
 static bool
 is_valid(const struct mapping *m, uint64_t seq, const uint32_t *tags,
     unsigned tag_count)

@@ -74,6 +74,12 @@ int invalidate_refuse_tag(void);
 uint32_t invalidate_tag_hash(
     const struct mapping *m, const void *tag, size_t bytes);
 
+/* Of a list that an entry is to have: 0, or -EINVAL and a note. */
+int invalidate_check_tags(const struct shmcache_tag *tags, size_t count);
+
+void invalidate_hash_tags(const struct mapping *m,
+    const struct shmcache_tag *tags, size_t count, uint32_t *hashes);
+
 static inline uint64_t *
 invalidate_tag_word(const struct mapping *m, uint32_t hash)
 {

@@ -2,7 +2,9 @@
 /* lease.c - taking leases, and giving them back */
 #include "libshmcache/lease.h"
 
+#include "libshmcache/invalidate.h"
 #include "libshmcache/owner.h"
+#include "libshmcache/token.h"
 #include "shm/futex.h"
 
 #define PLACES    2u
@@ -11,6 +13,16 @@
 #define FAILED    (2ull << WORD_STATE_SHIFT)
 #define TIME_BITS 42u
 #define TIME      ((1ull << TIME_BITS) - 1)
+
+/* Beside the word of a failure. */
+#define ERROR_BITS 32u
+#define TOKEN_BITS 10u
+#define TOKEN      ((1ull << TOKEN_BITS) - 1)
+#define SEQ_BITS   48u
+#define SEQ        ((1ull << SEQ_BITS) - 1)
+
+/* Loads per second come in bursts of up to so much time's. */
+#define RATE_DEPTH_MS 100u
 
 static uint64_t
 fingerprint(const struct key *key)
@@ -53,18 +65,35 @@ is_late(const struct call *call, struct lease_shared *l, uint64_t word,
 	return false;
 }
 
+/* Was the key not written or deleted since, nor everything flushed? */
+static bool
+still_counts(const struct call *call, const struct key *key,
+    const struct lease_shared *l, uint64_t word, uint64_t error)
+{
+	uint64_t began = shm_load64_acquire(&l->began);
+	uint64_t token = shm_load64_acquire(token_at(call->m, key->hash));
+
+	return ((token ^ token_fingerprint(key->hash)) & TOKEN_FINGERPRINT) ==
+		   0 &&
+	       ((error >> ERROR_BITS ^ token) & TOKEN) == 0 &&
+	       began >> SEQ_BITS == (word & WORD_SEQ & 0xffff) &&
+	       shm_load64_acquire(&call->m->shared->flush) <= (began & SEQ);
+}
+
 /* The error of a failed lease, if it counts: now, or for who waited for it. */
 static int
-failure(const struct call *call, const struct lease_shared *l, uint64_t word,
-    bool waited)
+failure(const struct call *call, const struct key *key,
+    const struct lease_shared *l, uint64_t word, bool waited)
 {
 	uint64_t until = shm_load64_acquire(&l->deadline);
 	uint64_t error = shm_load64_acquire(&l->error);
 
-	if (!is_beside(word, until) || !is_beside(word, error) ||
-	    (!waited && mapping_now_ms(call->m) >= (until & TIME)))
+	if (!is_beside(word, until) || !is_beside(word, error))
 		return 0;
-	return -(int)(uint32_t)(error & TIME);
+	if (!waited && (mapping_now_ms(call->m) >= (until & TIME) ||
+			   !still_counts(call, key, l, word, error)))
+		return 0;
+	return -(int)(uint32_t)error;
 }
 
 /* One CAS, and the deadline. */
@@ -86,8 +115,9 @@ claim(const struct call *call, uint32_t place, uint64_t word, uint64_t print,
 
 /* What a place says of the key, whose fingerprint it bears. */
 static enum lease_take
-judge_own(const struct call *call, uint32_t place, uint64_t word,
-    uint64_t lease_ms, bool fresh, struct lease *lease, int *error_out)
+judge_own(const struct call *call, const struct key *key, uint32_t place,
+    uint64_t word, uint64_t lease_ms, bool fresh, struct lease *lease,
+    int *error_out)
 {
 	struct lease_shared *l = &call->m->leases[place];
 
@@ -96,7 +126,7 @@ judge_own(const struct call *call, uint32_t place, uint64_t word,
 		    lease->place == place &&
 		    word_next(lease->word, 0, 0, 0) == (word & WORD_SEQ);
 
-		*error_out = failure(call, l, word, waited);
+		*error_out = failure(call, key, l, word, waited);
 		return *error_out != 0 ? LEASE_FAILED : LEASE_TAKEN;
 	}
 	if ((word & WORD_STATE) != HELD)
@@ -176,8 +206,8 @@ lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
 		bool is_own = n < PLACES;
 
 		if (is_own)
-			take = judge_own(call, place_of(call, key, n), word,
-			    lease_ms, fresh, lease, error_out);
+			take = judge_own(call, key, place_of(call, key, n),
+			    word, lease_ms, fresh, lease, error_out);
 		else
 			n = find_vacant(call, key, lease_ms, &word);
 		if (n == PLACES) {
@@ -221,22 +251,49 @@ lease_release(const struct call *call, const struct lease *lease)
 
 void
 lease_fail(const struct call *call, const struct lease *lease, int error,
-    uint64_t keep_ms)
+    uint64_t keep_ms, const struct shmcache_token *token)
 {
 	struct lease_shared *l;
-	uint64_t until, noted, word;
+	uint64_t until, noted, began, word;
 
 	if (lease->place > call->m->lease_mask)
 		return;
 	l = &call->m->leases[lease->place];
 	until = shm_load64(&l->deadline);
 	noted = shm_load64(&l->error);
+	began = shm_load64(&l->began);
 	if (!give_back(call, lease, FAILED, &word))
 		return;
-	(void)shm_cas64(&l->error, noted, beside(word, (uint32_t)-error));
+	(void)shm_cas64(&l->began, began,
+	    (word & WORD_SEQ) << SEQ_BITS | (token->seq & SEQ));
+	(void)shm_cas64(&l->error, noted,
+	    beside(
+		word, (token->token & TOKEN) << ERROR_BITS | (uint32_t)-error));
 	(void)shm_cas64(&l->deadline, until,
 	    beside(word, mapping_now_ms(call->m) + keep_ms));
 	shm_futex_wake_all(&l->word);
+}
+
+bool
+lease_may_by_rate(
+    const struct call *call, const struct key *key, uint32_t per_second)
+{
+	uint64_t *at = &call->m->leases[place_of(call, key, 0)].rate;
+	uint64_t print = key->hash << TIME_BITS;
+	uint64_t interval = 1000u / per_second;
+	uint64_t depth = interval > RATE_DEPTH_MS ? interval : RATE_DEPTH_MS;
+	uint64_t now = mapping_now_ms(call->m);
+
+	for (;;) {
+		uint64_t word = shm_load64(at), full = now;
+
+		if (((word ^ print) & ~TIME) == 0 && (word & TIME) > now)
+			full = word & TIME;
+		if (full - now > depth - interval)
+			return false;
+		if (shm_cas64(at, word, print | ((full + interval) & TIME)))
+			return true;
+	}
 }
 
 bool

@@ -18,6 +18,11 @@
  * before it: whoever comes late changes nothing.  A lease whose owner was stopped
  * before that gets a deadline from the first who waits for it.
  *
+ * A failure is forgotten, but by who waited for it, when its key is written or
+ * deleted, or everything is flushed: beside the error lie the low bits of the
+ * key's token (token.h) and the cache's seq (invalidate.h) as they were when the
+ * failed load began.  (A token's word that another key has taken forgets it too.)
+ *
  * Sleepers sleep on the word's low half (shm/futex.h), for a few milliseconds at
  * a time: then they ask whether the owner lives.  So a leader that is killed is
  * followed by another after that and the time that the kernel takes to tear its
@@ -30,6 +35,9 @@
  * (token.h).  Hence a seq of 22 bits, and a fingerprint of 12: two keys that
  * share one wait for each other, wake, and look again.  A key both of whose
  * places are another's is loaded without a lease.
+ *
+ * The place also remembers how often its key may still be loaded (`rate`: when
+ * its token bucket will be full again); of keys that share it, the last one's.
  *
  * Killed after the take: gone, as above.  Killed between release and wake: the
  * sleepers look by themselves.  tests/models/lease.pml,
@@ -49,13 +57,18 @@
 struct lease_shared {
 	uint64_t word;
 	uint64_t deadline; /* {seq 22, milliseconds 42} */
-	uint64_t error;    /* {seq 22, 10 zeroes, negated result 32} */
-	uint64_t reserved;
+	uint64_t error;    /* {seq 22, token 10, negated result 32} */
+	uint64_t began;    /* {seq 16, the cache's seq when the failed load
+			      began 48} */
+	uint64_t rate;     /* {fingerprint 22, milliseconds 42} */
+	uint64_t reserved[3];
 };
 
 static_assert(offsetof(struct lease_shared, deadline) == 8, "layout");
 static_assert(offsetof(struct lease_shared, error) == 16, "layout");
-static_assert(sizeof(struct lease_shared) == 32, "layout");
+static_assert(offsetof(struct lease_shared, began) == 24, "layout");
+static_assert(offsetof(struct lease_shared, rate) == 32, "layout");
+static_assert(sizeof(struct lease_shared) == 64, "layout");
 
 /* A lease that was seen or taken: its place, and its word then. */
 struct lease {
@@ -83,9 +96,14 @@ enum lease_take lease_take(const struct call *call, const struct key *key,
 /* Give it back, and wake who waits; false if it was taken over. */
 bool lease_release(const struct call *call, const struct lease *lease);
 
-/* Give it back with an error, which counts for `keep_ms` (and for who waits). */
+/* Give it back with an error, which counts for `keep_ms` (and for who waits) as
+   long as the key's token and the flush word are what `token` has. */
 void lease_fail(const struct call *call, const struct lease *lease, int error,
-    uint64_t keep_ms);
+    uint64_t keep_ms, const struct shmcache_token *token);
+
+/* One more load of the key, of so many per second: may it be? */
+bool lease_may_by_rate(
+    const struct call *call, const struct key *key, uint32_t per_second);
 
 /* Does somebody hold the key's lease?  *lease_out is what to wait for. */
 bool lease_is_held(const struct call *call, const struct key *key, bool fresh,

@@ -3,6 +3,8 @@
 #include "libshmcache/load.h"
 
 #include "libshmcache/expire.h"
+#include "libshmcache/filter.h"
+#include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/refresh.h"
 #include "libshmcache/sink.h"
@@ -49,9 +51,13 @@ check_options(const struct shmcache_load_options *o)
 		    -EINVAL, "jitter_percent and refresh_percent are 0 to 100");
 	if (o->ttl_ms < SHMCACHE_TTL_NONE || !(o->beta >= 0) ||
 	    o->on_timeout > SHMCACHE_TIMEOUT_STALE ||
-	    o->on_limit > SHMCACHE_LIMIT_NEGATIVE)
+	    o->on_limit > SHMCACHE_LIMIT_NEGATIVE || o->use_filter > 1)
 		return shm_error_note(-EINVAL,
-		    "ttl_ms, beta, on_timeout or on_limit is out of range");
+		    "ttl_ms, beta, on_timeout, on_limit or use_filter is out of "
+		    "range");
+	if (o->max_key_loads_per_s > 1000)
+		return shm_error_note(
+		    -EINVAL, "max_key_loads_per_s is 1,000 at the most");
 	return 0;
 }
 
@@ -87,11 +93,13 @@ load_check(int result, const struct shmcache_loaded *loaded)
 		return shm_error_note(-EINVAL,
 		    "the loader returned %zu bytes at %p", loaded->value_bytes,
 		    loaded->value);
-	if (result == 0 &&
-	    (loaded->ttl_ms < SHMCACHE_TTL_NONE || loaded->reserved != 0))
+	if (result == 0 && loaded->ttl_ms < SHMCACHE_TTL_NONE)
 		return shm_error_note(-EINVAL,
 		    "the loader returned a time to live of %lld ms",
 		    (long long)loaded->ttl_ms);
+	if ((result == 0 || result == SHMCACHE_ENOENT) && loaded != NULL &&
+	    invalidate_check_tags(loaded->tags, loaded->tag_count) != 0)
+		return -EINVAL;
 	return result;
 }
 
@@ -210,10 +218,12 @@ may_by_rate(const struct call *call, uint32_t per_second)
 }
 
 static bool
-is_limited(const struct call *call, const struct shmcache_load_options *o,
-    uint32_t own_leases)
+is_limited(const struct call *call, const struct key *key,
+    const struct shmcache_load_options *o, uint32_t own_leases)
 {
 	bool limited =
+	    (o->max_key_loads_per_s > 0 &&
+		!lease_may_by_rate(call, key, o->max_key_loads_per_s)) ||
 	    (o->max_loads > 0 &&
 		lease_count(call) + (1 - own_leases) > o->max_loads) ||
 	    (o->max_loads_per_s > 0 && !may_by_rate(call, o->max_loads_per_s));
@@ -261,7 +271,7 @@ load_begin_alone(
 	if (error != 0)
 		return error;
 	load->token.version = load->version;
-	if (is_limited(call, &load->options, 0))
+	if (is_limited(call, key, &load->options, 0))
 		return SHMCACHE_ELIMIT;
 	load->token.began_ns = latency_begin();
 	stats_count(call->peer, COUNT_load_alone);
@@ -301,7 +311,7 @@ lead(const struct call *call, const struct key *key, struct load *load,
 	begin(call, key, load);
 	*error_out = look(call, key, load, &view);
 	if (*error_out == 0 && view != VIEW_FRESH && view != VIEW_NEGATIVE) {
-		if (!is_limited(call, &load->options, 1)) {
+		if (!is_limited(call, key, &load->options, 1)) {
 			load->token.version = load->version;
 			load->token.began_ns = latency_begin();
 			stats_count(call->peer, COUNT_load_leaders);
@@ -342,6 +352,11 @@ load_try(const struct call *call, const struct key *key, struct load *load,
 		return LOAD_ERROR;
 	if (view == VIEW_FRESH || view == VIEW_NEGATIVE)
 		return answer(call, view, error_out);
+	if (load->options.use_filter != 0 && view != VIEW_DUE &&
+	    !filter_may_have(call, key->data, key->bytes)) {
+		*error_out = SHMCACHE_ENOENT;
+		return LOAD_ERROR;
+	}
 	take = lease_take(call, key, load->options.lease_ms, load->fresh,
 	    &load->lease, error_out);
 	switch (take) {
@@ -419,12 +434,20 @@ store(const struct call *call, const struct key *key,
     const struct shmcache_loaded *loaded, const struct shmcache_load_options *o)
 {
 	const struct token token = { .word = t->token, .version = t->version };
+	const struct shmcache_snapshot began = { t->segment_id, t->seq };
+	uint32_t tags[SHMCACHE_TAGS_MAX];
 	struct entry_content content = { .key = key->data,
 		.key_bytes = key->bytes,
 		.seq = t->seq,
 		.negative = negative };
 	int error = 0;
 
+	if (loaded != NULL) {
+		invalidate_hash_tags(
+		    call->m, loaded->tags, loaded->tag_count, tags);
+		content.tags = tags;
+		content.tag_count = loaded->tag_count;
+	}
 	if (!negative) {
 		error =
 		    write_check_size(call->m, key->bytes, loaded->value_bytes);
@@ -436,8 +459,9 @@ store(const struct call *call, const struct key *key,
 		error = make_times(call, t,
 		    negative ? o->negative_ttl_ms : loaded->ttl_ms, o,
 		    &content);
-	if (error == 0 && shm_load64_acquire(&call->m->shared->flush) > t->seq)
-		error = SHMCACHE_ESTALE;
+	if (error == 0)
+		error =
+		    invalidate_check(call->m, &began, tags, content.tag_count);
 	if (error == 0)
 		error = write_store(call, key, &content, &token);
 	if (error == 0)
@@ -479,7 +503,7 @@ load_fill(const struct call *call, const struct key *key,
 		if (error == 0 || error == SHMCACHE_ESTALE)
 			(void)lease_release(call, &lease);
 		else
-			lease_fail(call, &lease, LET_EACH_LOAD, 0);
+			lease_fail(call, &lease, LET_EACH_LOAD, 0, token);
 		return error;
 	}
 	if (result == SHMCACHE_ENOENT && token->version != 0)
@@ -487,6 +511,6 @@ load_fill(const struct call *call, const struct key *key,
 	if (result != SHMCACHE_ENOENT)
 		stats_count(call->peer, COUNT_load_errors);
 	lease_fail(call, &lease, result,
-	    result == SHMCACHE_ENOENT ? 0 : o->error_ttl_ms);
+	    result == SHMCACHE_ENOENT ? 0 : o->error_ttl_ms, token);
 	return 0;
 }

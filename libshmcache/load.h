@@ -4,6 +4,7 @@
  *
  *   look     what is there: a fresh value, one that is due to be refreshed, a
  *            stale one, a negative entry, nothing
+ *   ask      the filter, if that is wanted, whether the key exists at all
  *   take     the key's lease (lease.h), the token (token.h); look once more, for
  *            the last leader may have stored it since; then the limits
  *   load     outside of any call, with nothing pinned (api_load.c)
@@ -15,6 +16,7 @@
  * fewer.  Loads per second: a token bucket in one word of the segment, the time
  * at which it will be full again (the generic cell rate algorithm; CAS).  Its
  * depth is a tenth of a second's loads.  Killed after the CAS: one load less.
+ * Those of one key: the same, in a word beside its lease.
  *
  * Killed as a leader: the lease is taken over; anywhere else: nothing is left.
  */

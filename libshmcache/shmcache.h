@@ -480,6 +480,21 @@ int shmcache_delete_glob(struct shmcache *cache, const void *glob,
  */
 int shmcache_glob_check(const void *glob, size_t glob_bytes);
 
+/* Tags of entries: shmcache_set_with(), loaders, shmcache_invalidate_tag(). */
+#define SHMCACHE_TAGS_MAX      8u /* of one entry */
+#define SHMCACHE_TAG_BYTES_MAX 65535u
+
+struct shmcache_tag {
+	const void *data;
+	size_t bytes;
+};
+
+/* A tag that is a string. */
+#define SHMCACHE_TAG(text)                                                     \
+	{                                                                      \
+		(text), __builtin_strlen(text)                                 \
+	}
+
 /*
  * Loading through the cache.  On a miss one caller among all threads of all
  * processes loads the key; the others wait until it is done, fails, or dies
@@ -499,7 +514,11 @@ struct shmcache_loaded {
 	size_t value_bytes;
 	int64_t ttl_ms; /* instead of the option; 0: as that says */
 	uint32_t client_flags;
-	uint32_t reserved; /* 0 */
+	uint32_t tag_count;
+	/* Of the entry, also of a negative one.  What they point to is the
+	   loader's, and stays as it is until the call that loads returns: it
+	   may be part of the value, for instance. */
+	struct shmcache_tag tags[SHMCACHE_TAGS_MAX];
 };
 
 /*
@@ -562,7 +581,8 @@ struct shmcache_load_options {
 	uint32_t negative_ttl_ms;   /* remember that the source has no such key:
 				     not at all */
 	uint32_t error_ttl_ms;    /* give a failed load's error to others for so
-				     long: only to those that wait for it */
+				     long, or until the key is written, deleted
+				     or flushed: only to those that wait for it */
 	uint32_t timeout_ms;      /* wait for another's load: 5,000 */
 	uint32_t on_timeout;      /* enum shmcache_on_timeout */
 	uint32_t lease_ms;        /* another may take over a load that takes
@@ -577,6 +597,10 @@ struct shmcache_load_options {
 			load took (XFetch); 1 is usual: 0, never */
 	shmcache_refresher *refresher; /* NULL: the caller refreshes */
 	void *refresher_context;
+	uint32_t max_key_loads_per_s; /* of this key, as far as is remembered:
+					 any number */
+	uint32_t use_filter; /* 1: what the filter does not have, and the cache
+				neither, is ENOENT and not loaded: 0 */
 };
 
 #define SHMCACHE_LOAD_OPTIONS_INIT                                             \
@@ -609,9 +633,10 @@ struct shmcache_value {
  * store nothing (removed, for reading only, no slot free) does not keep the value
  * from being loaded.
  * Errors: ENOENT (the source has no such key, as the loader says now or said at
- * most negative_ttl_ms ago); what the loader returns; -ETIMEDOUT; ELIMIT;
+ * most negative_ttl_ms ago, or as the filter says); what the loader returns; -ETIMEDOUT; ELIMIT;
  * EDEADLK (the loader asks for its own key); EKEY; -EINVAL (options; a loader
- * that returns a positive number, or bytes without memory or above PTRDIFF_MAX);
+ * that returns a positive number, bytes without memory or above PTRDIFF_MAX, more
+ * than 8 tags or one that is none);
  * -ENOMEM.
  */
 int shmcache_get_or_load(struct shmcache *cache, const void *key,
@@ -722,9 +747,6 @@ int shmcache_unlock(struct shmcache *cache, const struct shmcache_lock *lock);
 /* Errors: EPEERS, EDEADLK, EREMOVED, EREADONLY. */
 int shmcache_flush(struct shmcache *cache);
 
-#define SHMCACHE_TAGS_MAX      8u /* of one entry */
-#define SHMCACHE_TAG_BYTES_MAX 65535u
-
 /* A tag is 1 to 65,535 bytes.  Errors: also -EINVAL. */
 int shmcache_invalidate_tag(
     struct shmcache *cache, const void *tag, size_t tag_bytes);
@@ -739,17 +761,6 @@ struct shmcache_snapshot {
 /* Errors: EDEADLK, EREMOVED, -EINVAL. */
 int shmcache_snapshot(
     struct shmcache *cache, struct shmcache_snapshot *snapshot_out);
-
-struct shmcache_tag {
-	const void *data;
-	size_t bytes;
-};
-
-/* A tag that is a string. */
-#define SHMCACHE_TAG(text)                                                     \
-	{                                                                      \
-		(text), __builtin_strlen(text)                                 \
-	}
 
 enum shmcache_set_condition {
 	SHMCACHE_SET_ALWAYS = 0,

@@ -6,6 +6,7 @@
 #include "libshmcache/lease.h"
 #include "libshmcache/owner.h"
 #include "libshmcache/refresh.h"
+#include "libshmcache/token.h"
 #include "tests/unit/cache_support.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@ struct source {
 	void (*during)(struct source *);
 	struct shmcache_loaded garbage; /* returned as it is, if not 0 */
 	int inner;                      /* of a call from within */
+	struct shmcache_tag tags[SHMCACHE_TAGS_MAX];
+	uint32_t tag_count;
 	jmp_buf *leave;
 };
 
@@ -43,6 +46,8 @@ load(void *context, const void *key, size_t key_bytes,
 		*loaded = s->garbage;
 		return s->error;
 	}
+	memcpy(loaded->tags, s->tags, sizeof(s->tags));
+	loaded->tag_count = s->tag_count;
 	if (s->error != 0)
 		return s->error;
 	if (s->value == NULL)
@@ -905,10 +910,13 @@ leases_pass_on(void **state)
 	struct call call = test_enter(cache);
 	struct lease lease = { .place = LEASE_NONE }, other = lease, seen;
 	struct key key;
+	struct shmcache_token token = { .seq = 0 };
 	int error = 0;
 
 	(void)state;
 	test_hash(&call, "key", &key);
+	token.token = token_install(call.m, key.hash);
+	token.seq = call.m->shared->seq;
 	assert_int_equal(lease_count(&call), 0);
 	assert_int_equal(
 	    lease_take(&call, &key, 1000, false, &lease, &error), LEASE_TAKEN);
@@ -918,7 +926,7 @@ leases_pass_on(void **state)
 	/* This thread has it already. */
 	assert_int_equal(lease_take(&call, &key, 1000, false, &other, &error),
 	    LEASE_NOWHERE);
-	lease_fail(&call, &lease, -EIO, 0);
+	lease_fail(&call, &lease, -EIO, 0, &token);
 	assert_false(lease_is_held(&call, &key, false, &seen));
 	/* For who waited for it the error counts; for others its time is over. */
 	assert_int_equal(
@@ -928,13 +936,187 @@ leases_pass_on(void **state)
 	other.place = LEASE_NONE;
 	assert_int_equal(
 	    lease_take(&call, &key, 1000, false, &other, &error), LEASE_TAKEN);
-	lease_fail(&call, &other, SHMCACHE_ENOENT, 60000);
+	lease_fail(&call, &other, SHMCACHE_ENOENT, 60000, &token);
 	lease.place = LEASE_NONE;
 	assert_int_equal(
 	    lease_take(&call, &key, 1000, false, &lease, &error), LEASE_FAILED);
 	assert_int_equal(error, SHMCACHE_ENOENT);
 	call_leave();
 	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+invalidate_a(struct source *s)
+{
+	assert_int_equal(shmcache_invalidate_tag(s->cache, "a", 1), 0);
+}
+
+/* Of a loaded value, or of its absence. */
+static void
+tags_of_what_is_loaded(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "one" };
+	struct shmcache_load_options o = options_of(0);
+
+	(void)state;
+	o.negative_ttl_ms = 60000;
+	s.tags[0] = (struct shmcache_tag)SHMCACHE_TAG("a");
+	s.tags[1] = (struct shmcache_tag)SHMCACHE_TAG("b");
+	s.tag_count = 2;
+	assert_int_equal(get(&s, &o, "one"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_invalidate_tag(s.cache, "b", 1), 0);
+	assert_true(test_lacks(s.cache, "key"));
+	s.value = NULL;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, 2);
+	assert_int_equal(shmcache_invalidate_tag(s.cache, "a", 1), 0);
+	s.value = "two";
+	assert_int_equal(get(&s, &o, "two"), SHMCACHE_FROM_LOAD);
+	/* One that is invalidated while the loader runs. */
+	assert_int_equal(shmcache_delete(s.cache, "key", 3), 0);
+	s.during = invalidate_a;
+	assert_int_equal(get(&s, &o, "two"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_true(test_lacks(s.cache, "key"));
+	assert_int_equal(test_stats(s.cache).load_refused, 1);
+	test_assert_sound(s.cache);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+tags_that_are_none_are_garbage(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "one" };
+
+	(void)state;
+	s.tag_count = SHMCACHE_TAGS_MAX + 1;
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	s.tag_count = UINT32_MAX;
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	s.tag_count = 1; /* without bytes */
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	s.tags[0] = (struct shmcache_tag){ "a", 0 };
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	s.tags[0] = (struct shmcache_tag){ "a", SHMCACHE_TAG_BYTES_MAX + 1 };
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	s.value = NULL;
+	assert_int_equal(get(&s, NULL, ""), -EINVAL);
+	assert_true(test_lacks(s.cache, "key"));
+	s.value = "one";
+	for (s.tag_count = 0; s.tag_count < SHMCACHE_TAGS_MAX; s.tag_count++)
+		s.tags[s.tag_count] = (struct shmcache_tag)SHMCACHE_TAG("a");
+	assert_int_equal(get(&s, NULL, "one"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+set_and_delete_key(struct shmcache *cache)
+{
+	test_set_ok(cache, "key", "set");
+	assert_int_equal(shmcache_delete(cache, "key", 3), 0);
+}
+
+static void
+delete_nothing(struct shmcache *cache)
+{
+	assert_int_equal(shmcache_delete(cache, "key", 3), SHMCACHE_ENOENT);
+}
+
+static void
+flush_all(struct shmcache *cache)
+{
+	assert_int_equal(shmcache_flush(cache), 0);
+}
+
+static void
+delete_beginning(struct shmcache *cache)
+{
+	assert_int_equal(shmcache_delete_prefix(cache, "k", 1, NULL), 0);
+}
+
+static void
+kept_error_ends_with_a_change_of_the_key(void **state)
+{
+	void (*const changes[])(struct shmcache *) = { set_and_delete_key,
+		delete_nothing, flush_all, delete_beginning };
+	struct source s = { .cache = test_cache(), .value = "one" };
+	struct shmcache_load_options o = options_of(0);
+
+	(void)state;
+	o.error_ttl_ms = 600000;
+	for (size_t i = 0; i < TEST_COUNT_OF(changes); i++) {
+		s.error = -EIO;
+		assert_int_equal(get(&s, &o, ""), -EIO);
+		s.error = 0;
+		test_set_ok(s.cache, "other", "value");
+		assert_int_equal(
+		    shmcache_invalidate_tag(s.cache, "other", 5), 0);
+		assert_int_equal(get(&s, &o, ""), -EIO);
+		changes[i](s.cache);
+		assert_int_equal(get(&s, &o, "one"), SHMCACHE_FROM_LOAD);
+		assert_int_equal(shmcache_delete(s.cache, "key", 3), 0);
+	}
+	assert_int_equal(s.loads, 2 * TEST_COUNT_OF(changes));
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+what_the_filter_lacks_is_not_loaded(void **state)
+{
+	struct shmcache_options options = test_options();
+	struct source s = { .value = "one" };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_token token;
+	struct shmcache_value v;
+	uint64_t build;
+
+	(void)state;
+	options.filter_items = 100;
+	s.cache = test_cache_of(&options);
+	o.use_filter = 1;
+	assert_int_equal(get(&s, &o, "one"), SHMCACHE_FROM_LOAD); /* none */
+	assert_int_equal(shmcache_filter_begin(s.cache, &build), 0);
+	assert_int_equal(shmcache_filter_publish(s.cache, build), 0);
+	assert_int_equal(get(&s, &o, "one"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_delete(s.cache, "key", 3), 0);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_begin_load(s.cache, "key", 3, &o, &v, &token),
+	    SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(test_stats(s.cache).filter_rejects, 2);
+	assert_int_equal(shmcache_filter_add(s.cache, 0, "key", 3), 0);
+	assert_int_equal(get(&s, &o, "one"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(test_stats(s.cache).filter_passes, 1);
+	o.use_filter = 2;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+loads_of_a_key_are_limited(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_value v;
+	unsigned loads;
+
+	(void)state;
+	o.max_key_loads_per_s = 5;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ELIMIT);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(test_stats(s.cache).load_limited, 1);
+	/* Another key is not concerned. */
+	assert_int_equal(
+	    shmcache_get_or_load(s.cache, "other", 5, load, &s, &o, &v),
+	    SHMCACHE_ENOENT);
+	loads = s.loads;
+	sleep_ms(250);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, loads + 1);
+	o.max_key_loads_per_s = 1001;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -967,6 +1149,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(waiters_do_as_told_when_their_time_is_over),
 	cmocka_unit_test(late_leader_is_followed),
 	cmocka_unit_test(leases_pass_on),
+	cmocka_unit_test(tags_of_what_is_loaded),
+	cmocka_unit_test(tags_that_are_none_are_garbage),
+	cmocka_unit_test(kept_error_ends_with_a_change_of_the_key),
+	cmocka_unit_test(what_the_filter_lacks_is_not_loaded),
+	cmocka_unit_test(loads_of_a_key_are_limited),
 };
 
 int
