@@ -36,6 +36,13 @@ static const struct command *const commands[] = {
 	&command_dump,
 	&command_load,
 	&command_flush,
+	&command_invalidate_tag,
+	&command_filter_build,
+	&command_filter_load,
+	&command_filter_save,
+	&command_filter_drop,
+	&command_filter_test,
+	&command_lock,
 	&command_verify,
 };
 
@@ -67,7 +74,8 @@ print_help(void)
 	printf("Usage: shmcache COMMAND [OPTION...] NAME [ARGUMENT...]\n\n"
 	       "Commands:\n");
 	for (i = 0; i < COMMAND_COUNT; i++) {
-		printf("  %-9s  %s\n", commands[i]->name, commands[i]->summary);
+		printf(
+		    "  %-14s  %s\n", commands[i]->name, commands[i]->summary);
 	}
 	printf("\n'shmcache COMMAND --help' has the options of a command.\n"
 	       "NAME stands for /dev/shm/shmcache.NAME, or is the path of a "

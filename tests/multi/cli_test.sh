@@ -1104,6 +1104,98 @@ reading_only() {
 	err "run as the owner"
 }
 
+tags() {
+	run 0 create "$name" -c 4M --tags 100
+	run 0 set "$name" both 1 --tag a --tag b
+	run 0 add "$name" one 2 --tag b
+	run 0 set "$name" raw 3 -e --tag 'x\x00y'
+	run 0 invalidate-tag "$name" none a
+	run 1 get "$name" both
+	run 0 get "$name" one
+	run 0 invalidate-tag -e "$name" 'x\x00y'
+	run 1 get "$name" raw
+	run 0 replace "$name" one 4 # without a tag
+	run 0 invalidate-tag "$name" b
+	run 0 get "$name" one
+	run 2 set "$name" key value --tag ''
+	err "at least one byte"
+	eight="--tag 1 --tag 2 --tag 3 --tag 4 --tag 5 --tag 6 --tag 7 --tag 8"
+	# shellcheck disable=SC2086
+	run 0 set "$name" key value $eight
+	# shellcheck disable=SC2086
+	run 2 set "$name" key value $eight --tag 9
+	err "8 tags, no more"
+	run 2 invalidate-tag "$name" ''
+	run 2 invalidate-tag "$name"
+	run 2 append "$name" key value --tag a
+}
+
+keys_that_exist() {
+	run 0 create "$name" -c 4M
+	run 1 filter-build "$name"
+	err "filter"
+	run 0 filter-test "$name" any
+	run 0 create "$other" -c 4M --filter-items 1000 --filter-error 100
+	printf 'a\nb\nx\\x00y' >"$work/keys"
+	run 0 filter-build -e "$other" <"$work/keys"
+	out 3
+	run 1 filter-test -e "$other" a c 'x\x00y'
+	printf 'a\nx\\x00y\n' | cmp -s - "$work/out" || fail "not a and x"
+	run 0 filter-save "$other" "$work/filter"
+	printf 'only\n' >"$work/keys"
+	run 0 filter-build "$other" <"$work/keys"
+	run 1 filter-test "$other" a
+	run 0 filter-load "$other" "$work/filter"
+	run 0 filter-test "$other" a
+	# What is wrong leaves the filter in use.
+	printf 'fine\n\nfine\n' >"$work/keys"
+	run 2 filter-build "$other" <"$work/keys"
+	printf 'a\0b\n' >"$work/keys"
+	run 2 filter-build "$other" <"$work/keys"
+	head -c 100 "$work/filter" >"$work/short"
+	run 1 filter-load "$other" "$work/short"
+	err "short"
+	run 1 filter-load "$other" "$work/none"
+	run 1 filter-load "$name" "$work/filter"
+	run 0 filter-test "$other" a
+	run 0 filter-drop "$other"
+	run 0 filter-test "$other" anything
+	run 1 filter-save "$other" "$work/filter"
+}
+
+locks() {
+	run 0 create "$name" -c 4M
+	# shellcheck disable=SC2016
+	run 0 lock "$name" job -- sh -c 'echo $SHMCACHE_FENCE'
+	out 1
+	run 7 lock "$name" job -- sh -c 'exit 7'
+	run 143 lock "$name" job -- sh -c 'kill $$'
+	run 127 lock "$name" job -- "$work/no such command"
+	run 2 lock "$name" job
+	run 2 lock "$name" job -n -w 1 true
+	run 2 lock "$name" "$(printf '%0241d' 0)" true
+	# Held by another: not at once, not in time, but when that has ended.
+	"$shmcache" lock "$name" job -- sh -c \
+	    "echo \$\$ >$work/pid; exec sleep 60" &
+	while [ ! -s "$work/pid" ]; do sleep 0.01; done
+	run 1 lock -n "$name" job true
+	err "locked by another"
+	run 1 lock -w 50ms "$name" job true
+	run 0 lock -n "$name" other true
+	kill $! # is passed on to sleep
+	run 0 lock "$name" job true
+	wait $!
+	[ $? = 143 ] || fail "the signal was not passed on"
+	# Killed, it holds nothing; its command has to be ended by itself.
+	rm "$work/pid"
+	"$shmcache" lock "$name" job -- sh -c \
+	    "echo \$\$ >$work/pid; exec sleep 60" &
+	while [ ! -s "$work/pid" ]; do sleep 0.01; done
+	kill -9 $!
+	run 0 lock -w 60 "$name" job true
+	kill "$(cat "$work/pid")"
+}
+
 # ------------------------------------------------------------------------------------
 
 cases="help_and_version usage_errors contradictions no_such_cache
@@ -1114,7 +1206,8 @@ cases="help_and_version usage_errors contradictions no_such_cache
     list_by_cursor list_big_keys keys_into_other_commands dump_and_load
     dump_beside_writers dump_is_json dump_from_another_hour damaged_dumps many_damaged_lines
     truncated_dumps no_dumps huge_lines killed_load larger_than_the_cache closed_pipe
-    full_device line_by_line progress color reading_only"
+    full_device line_by_line progress color reading_only
+    tags keys_that_exist locks"
 
 passed=0 failed=0
 [ -x "$shmcache" ] || {

@@ -36,7 +36,7 @@ options() {
 }
 
 commands() {
-	shmcache --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'
+	shmcache --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p'
 }
 
 # --- bash ---------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* change.c - touch, incr, decr, del: commands that change entries */
+/* change.c - touch, incr, decr, del, invalidate-tag: commands that change entries */
 #include "tools/cli/ask.h"
 #include "tools/cli/entry.h"
 #include "tools/cli/filter.h"
@@ -11,27 +11,6 @@
 static const char *ttl_text;
 
 static int64_t ttl_ms;
-
-/*
- * Do something to each KEY.  One that fails does not keep the others from being
- * done; returns the exit code of the last that failed.
- */
-static int
-for_each_key(struct call *call,
-    int (*act)(struct shmcache *cache, const struct bytes *key))
-{
-	const struct bytes *key;
-	int code = TOOL_OK;
-	int result;
-	size_t i;
-
-	for (i = 0; i < call->count; i++) {
-		key = &call->arguments[i];
-		result = entry_result(call, key, act(call->cache, key));
-		code = result == TOOL_OK ? code : result;
-	}
-	return code;
-}
 
 /* --- touch ------------------------------------------------------------- */
 
@@ -78,7 +57,7 @@ touch_entry(struct shmcache *cache, const struct bytes *key)
 static int
 run_touch(struct call *call)
 {
-	return for_each_key(call, touch_entry);
+	return entry_each(call, touch_entry);
 }
 
 const struct command command_touch = {
@@ -235,7 +214,7 @@ static int
 run_del(struct call *call)
 {
 	return filter_given() ? del_matching(call)
-			      : for_each_key(call, del_entry);
+			      : entry_each(call, del_entry);
 }
 
 const struct command command_del = {
@@ -248,4 +227,32 @@ const struct command command_del = {
 	.most = ARGUMENTS_ANY,
 	.check = check_del,
 	.run = run_del,
+};
+
+/* --- invalidate-tag ---------------------------------------------------- */
+
+static const struct poptOption tag_options[] = { ARGUMENT_OPTIONS,
+	COMMAND_OPTIONS_END };
+
+static int
+invalidate_tag(struct shmcache *cache, const struct bytes *tag)
+{
+	return shmcache_invalidate_tag(cache, tag->data, tag->bytes);
+}
+
+static int
+run_invalidate_tag(struct call *call)
+{
+	return entry_each(call, invalidate_tag);
+}
+
+const struct command command_invalidate_tag = {
+	.name = "invalidate-tag",
+	.arguments = "TAG...",
+	.summary = "drop all entries that have a tag",
+	.options = tag_options,
+	.attach = ATTACH_WRITE,
+	.least = 1,
+	.most = ARGUMENTS_ANY,
+	.run = run_invalidate_tag,
 };

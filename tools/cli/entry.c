@@ -27,3 +27,20 @@ entry_result(const struct call *call, const struct bytes *key, int error)
 	free(text);
 	return code;
 }
+
+int
+entry_each(struct call *call,
+    int (*act)(struct shmcache *cache, const struct bytes *key))
+{
+	const struct bytes *key;
+	int code = TOOL_OK;
+	int result;
+	size_t i;
+
+	for (i = 0; i < call->count; i++) {
+		key = &call->arguments[i];
+		result = entry_result(call, key, act(call->cache, key));
+		code = result == TOOL_OK ? code : result;
+	}
+	return code;
+}

@@ -11,4 +11,11 @@
  */
 int entry_result(const struct call *call, const struct bytes *key, int error);
 
+/*
+ * Do something to each argument.  One that fails does not keep the others from
+ * being done; returns the exit code of the last that failed.
+ */
+int entry_each(struct call *call,
+    int (*act)(struct shmcache *cache, const struct bytes *key));
+
 #endif /* TOOLS_CLI_ENTRY_H */

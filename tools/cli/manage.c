@@ -16,6 +16,7 @@
 #define CAPACITY_DEFAULT "32M"
 #define SLOTS_MAX        65535
 #define MODE_MAX         0777
+#define PPM_MAX          999999
 
 static const char *capacity = CAPACITY_DEFAULT;
 static const char *items;
@@ -26,6 +27,9 @@ static const char *default_ttl;
 static const char *peers;
 static const char *processes;
 static const char *mode;
+static const char *tags;
+static const char *filter_items;
+static const char *filter_error;
 static const char *policy;
 static int volatile_only;
 static int if_missing;
@@ -60,6 +64,16 @@ static const struct poptOption create_options[] = {
 	    "NAME" },
 	{ "volatile", '\0', POPT_ARG_NONE, &volatile_only, 0,
 	    "evict nothing but entries that have a time to live", NULL },
+	{ "tags", '\0', POPT_ARG_STRING, &tags, 0,
+	    "different tags there will be (default: a sixteenth of --items)",
+	    "NUMBER" },
+	{ "filter-items", '\0', POPT_ARG_STRING, &filter_items, 0,
+	    "keys to make room for in a filter of those that exist (default: "
+	    "none)",
+	    "NUMBER" },
+	{ "filter-error", '\0', POPT_ARG_STRING, &filter_error, 0,
+	    "false positives of the filter, of a million (default: 10000)",
+	    "NUMBER" },
 	{ "mode", 'm', POPT_ARG_STRING, &mode, 0,
 	    "permissions of the segment (default: 0600)", "OCTAL" },
 	{ "if-missing", '\0', POPT_ARG_NONE, &if_missing, 0,
@@ -96,6 +110,9 @@ check_create(struct call *call)
 	int64_t item_limit = 0;
 	int64_t peer_slots = 0;
 	int64_t process_slots = 0;
+	int64_t tag_count = 0;
+	int64_t known_keys = 0;
+	int64_t error_ppm = 0;
 
 	(void)call;
 	if (same_options && !if_missing) {
@@ -112,12 +129,20 @@ check_create(struct call *call)
 	    !number_integer("--peers", peers, 1, SLOTS_MAX, &peer_slots) ||
 	    !number_integer(
 		"--processes", processes, 1, SLOTS_MAX, &process_slots) ||
+	    !number_integer("--tags", tags, 1, INT64_MAX, &tag_count) ||
+	    !number_integer(
+		"--filter-items", filter_items, 1, INT64_MAX, &known_keys) ||
+	    !number_integer(
+		"--filter-error", filter_error, 1, PPM_MAX, &error_ppm) ||
 	    !read_mode()) {
 		return TOOL_USAGE;
 	}
 	creation.expected_items = (uint64_t)item_count;
 	creation.max_items = (uint64_t)item_limit;
 	creation.peer_slots = (uint32_t)peer_slots;
+	creation.expected_tags = (uint64_t)tag_count;
+	creation.filter_items = (uint64_t)known_keys;
+	creation.filter_error_ppm = (uint32_t)error_ppm;
 	creation.process_slots = (uint32_t)process_slots;
 	return TOOL_GO_ON;
 }

@@ -16,23 +16,54 @@
 
 static const char *ttl_text;
 static const char *flags_text;
+static char **tag_list; /* ended by NULL; NULL: none */
 
 static int64_t ttl_ms;
 static int64_t client_flags;
 
 static uint64_t version;
 
+static struct bytes tag_bytes[SHMCACHE_TAGS_MAX];
+static struct shmcache_tag tags[SHMCACHE_TAGS_MAX];
+static size_t tag_count;
+
 static const struct poptOption entry_options[] = {
 	{ "ttl", 't', POPT_ARG_STRING, &ttl_text, 0,
 	    "time to live (default: the cache's)", "TIME" },
 	{ "flags", 'f', POPT_ARG_STRING, &flags_text, 0,
 	    "client flags to store with it (default: 0)", "NUMBER" },
+	{ "tag", '\0', POPT_ARG_ARGV, &tag_list, 0,
+	    "a tag of the entry, for invalidate-tag; up to 8 of them", "TAG" },
 	ARGUMENT_OPTIONS, COMMAND_OPTIONS_END
 };
 
 /* append and prepend keep time to live and flags. */
 static const struct poptOption plain_options[] = { ARGUMENT_OPTIONS,
 	COMMAND_OPTIONS_END };
+
+/* What --tag said, as bytes. */
+static int
+check_tags(void)
+{
+	int code = TOOL_GO_ON;
+
+	for (char **tag = tag_list; tag && *tag && code == TOOL_GO_ON; tag++) {
+		if (tag_count == SHMCACHE_TAGS_MAX) {
+			return tool_usage("an entry can have %u tags, no more",
+			    SHMCACHE_TAGS_MAX);
+		}
+		code = argument_bytes(*tag, &tag_bytes[tag_count]);
+		if (code != TOOL_GO_ON) {
+			return code;
+		}
+		tags[tag_count].data = tag_bytes[tag_count].data;
+		tags[tag_count].bytes = tag_bytes[tag_count].bytes;
+		if (tags[tag_count++].bytes == 0) {
+			return tool_usage("a tag has at least one byte");
+		}
+	}
+	return code;
+}
 
 static int
 check_store(struct call *call)
@@ -44,7 +75,7 @@ check_store(struct call *call)
 		       number_time("--ttl", ttl_text, &ttl_ms) &&
 		       number_integer(
 			   "--flags", flags_text, 0, UINT32_MAX, &client_flags)
-		   ? TOOL_GO_ON
+		   ? check_tags()
 		   : TOOL_USAGE;
 }
 
@@ -129,6 +160,27 @@ run_store(struct call *call, store *store_entry)
 	return code;
 }
 
+static int
+store_if(struct shmcache *cache, const struct bytes *key,
+    const struct bytes *value, enum shmcache_set_condition only_if)
+{
+	struct shmcache_set_options options = SHMCACHE_SET_OPTIONS_INIT;
+	int error;
+
+	options.ttl_ms = ttl_ms;
+	options.client_flags = (uint32_t)client_flags;
+	options.only_if = only_if;
+	options.version = version;
+	options.tags = tags;
+	options.tag_count = tag_count;
+	error = shmcache_set_with(
+	    cache, key->data, key->bytes, value->data, value->bytes, &options);
+	while (tag_count > 0) {
+		free(tag_bytes[--tag_count].data);
+	}
+	return error;
+}
+
 /* --- the commands ------------------------------------------------------ */
 
 /* A command that is one call, of `cache`, `key` and `value`. */
@@ -155,23 +207,17 @@ run_store(struct call *call, store *store_entry)
 	};
 
 STORE_COMMAND(set, "store a value", entry_options, "KEY [VALUE]", 1,
-    shmcache_set(cache, key->data, key->bytes, value->data, value->bytes,
-	ttl_ms, (uint32_t)client_flags))
+    store_if(cache, key, value, SHMCACHE_SET_ALWAYS))
 
 STORE_COMMAND(add, "store a value if the key is not there", entry_options,
-    "KEY [VALUE]", 1,
-    shmcache_add(cache, key->data, key->bytes, value->data, value->bytes,
-	ttl_ms, (uint32_t)client_flags))
+    "KEY [VALUE]", 1, store_if(cache, key, value, SHMCACHE_SET_IF_ABSENT))
 
 STORE_COMMAND(replace, "store a value if the key is there", entry_options,
-    "KEY [VALUE]", 1,
-    shmcache_replace(cache, key->data, key->bytes, value->data, value->bytes,
-	ttl_ms, (uint32_t)client_flags))
+    "KEY [VALUE]", 1, store_if(cache, key, value, SHMCACHE_SET_IF_PRESENT))
 
 STORE_COMMAND(cas, "store a value if the entry is still the one with VERSION",
     entry_options, "KEY VERSION [VALUE]", 2,
-    shmcache_cas(cache, key->data, key->bytes, value->data, value->bytes,
-	ttl_ms, (uint32_t)client_flags, version))
+    store_if(cache, key, value, SHMCACHE_SET_IF_VERSION))
 
 STORE_COMMAND(append, "put bytes behind a value", plain_options, "KEY [BYTES]",
     1, shmcache_append(cache, key->data, key->bytes, value->data, value->bytes))
