@@ -167,6 +167,8 @@ apply_done(const struct history_event *e, uint64_t *value)
 	case HISTORY_PREPEND:
 		return leave(value, *value != 0 && !counter,
 		    history_prepended(*value, e->argument));
+	case HISTORY_INVALIDATE:
+		return leave(value, true, 0);
 	default:
 		return false;
 	}
@@ -311,7 +313,7 @@ static size_t
 describe(char *text, size_t bytes, const struct history_event *e)
 {
 	static const char *const kinds[] = { "get", "set", "add", "replace",
-		"cas", "delete", "incr", "append", "prepend" };
+		"cas", "delete", "incr", "append", "prepend", "invalidate" };
 	static const char *const results[] = { "killed", "done", "absent",
 		"present", "refused" };
 	int used = snprintf(text, bytes,

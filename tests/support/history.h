@@ -40,6 +40,7 @@ enum history_kind {
 	HISTORY_INCR,
 	HISTORY_APPEND,
 	HISTORY_PREPEND,
+	HISTORY_INVALIDATE, /* a flush, or of a tag that the key has */
 	HISTORY_KINDS
 };
 

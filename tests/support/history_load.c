@@ -351,13 +351,31 @@ op_scan(struct worker *w)
 	call_returned(w, visits > 0 ? HISTORY_DONE : HISTORY_WITHOUT);
 }
 
+/* The key is its tag. */
+static int
+store(struct worker *w, enum shmcache_set_condition only_if, uint64_t version)
+{
+	struct shmcache_set_options options = SHMCACHE_SET_OPTIONS_INIT;
+	const struct shmcache_tag tag = { w->key, w->key_bytes };
+
+	options.ttl_ms = (int64_t)prng_below(&w->prng, 2) * 3600000;
+	options.client_flags = (uint32_t)prng_below(&w->prng, 2);
+	options.only_if = only_if;
+	options.version = version;
+	options.tags = &tag;
+	options.tag_count = 1;
+	return shmcache_set_with(
+	    cache, w->key, w->key_bytes, w->value, w->value_bytes, &options);
+}
+
 /* set, add, replace */
 static void
 op_store(struct worker *w)
 {
-	static int (*const calls[])(struct shmcache *, const void *, size_t,
-	    const void *, size_t, int64_t, uint32_t) = { shmcache_set,
-		shmcache_set, shmcache_set, shmcache_add, shmcache_replace };
+	static const enum shmcache_set_condition conditions[] = {
+		SHMCACHE_SET_ALWAYS, SHMCACHE_SET_ALWAYS, SHMCACHE_SET_ALWAYS,
+		SHMCACHE_SET_IF_ABSENT, SHMCACHE_SET_IF_PRESENT
+	};
 	static const enum history_kind kinds[] = { HISTORY_SET, HISTORY_SET,
 		HISTORY_SET, HISTORY_ADD, HISTORY_REPLACE };
 	uint64_t which = prng_below(&w->prng, TEST_COUNT_OF(kinds));
@@ -365,9 +383,7 @@ op_store(struct worker *w)
 	int code;
 
 	call_begins(w, kinds[which], value, 0);
-	code = calls[which](cache, w->key, w->key_bytes, w->value,
-	    w->value_bytes, (int64_t)prng_below(&w->prng, 2) * 3600000,
-	    (uint32_t)prng_below(&w->prng, 2));
+	code = store(w, conditions[which], 0);
 	call_returned(w, result_of(code, "set, add or replace"));
 }
 
@@ -382,8 +398,7 @@ op_cas(struct worker *w)
 		return;
 	}
 	call_begins(w, HISTORY_CAS, value, w->token->value);
-	code = shmcache_cas(cache, w->key, w->key_bytes, w->value,
-	    w->value_bytes, 0, 0, w->token->version);
+	code = store(w, SHMCACHE_SET_IF_VERSION, w->token->version);
 	call_returned(w, result_of(code, "cas"));
 }
 
@@ -404,6 +419,61 @@ op_delete(struct worker *w)
 		code = shmcache_delete(cache, w->key, w->key_bytes);
 	}
 	call_returned(w, result_of(code, "delete"));
+}
+
+/* A load in its two halves: one finds what is there, or nothing and leads; the
+   other adds, unless the key was changed since the first. */
+static void
+op_fill(struct worker *w)
+{
+	struct shmcache_loaded loaded = { .tags = { { w->key, w->key_bytes } },
+		.tag_count = 1 };
+	struct shmcache_token token;
+	struct shmcache_value found;
+	uint64_t value;
+	int code;
+
+	call_begins(w, HISTORY_GET, 0, 0);
+	CHECK_RESULT(shmcache_begin_load(
+			 cache, w->key, w->key_bytes, NULL, &found, &token),
+	    0);
+	if (found.source == SHMCACHE_FROM_CACHE)
+		w->event->seen = read_value(found.value, found.value_bytes);
+	free(found.value);
+	call_returned(w, found.source == SHMCACHE_FROM_CACHE ? HISTORY_DONE
+			 : found.source == SHMCACHE_LEAD     ? HISTORY_ABSENT
+							     : HISTORY_WITHOUT);
+	if (found.source != SHMCACHE_LEAD)
+		return;
+	if (atomic_load(&w->log->used) == log_room) {
+		CHECK_RESULT(shmcache_abandon(cache, &token), 0);
+		return;
+	}
+	value = make_value(w);
+	loaded.value = w->value;
+	loaded.value_bytes = w->value_bytes;
+	call_begins(w, HISTORY_ADD, value, 0);
+	code = shmcache_fill(
+	    cache, w->key, w->key_bytes, &token, 0, &loaded, NULL);
+	call_returned(w, code == SHMCACHE_ESTALE ? HISTORY_WITHOUT
+						 : result_of(code, "fill"));
+}
+
+/* Noted for this key only; that others go too is as if they were evicted, so
+   there is none where nothing may be. */
+static void
+op_invalidate(struct worker *w)
+{
+	if (shape()->roomy) {
+		op_fill(w);
+		return;
+	}
+	call_begins(w, HISTORY_INVALIDATE, 0, 0);
+	CHECK_RESULT(prng_below(&w->prng, 8) == 0
+			 ? shmcache_flush(cache)
+			 : shmcache_invalidate_tag(cache, w->key, w->key_bytes),
+	    0);
+	call_returned(w, HISTORY_DONE);
 }
 
 static void
@@ -469,16 +539,18 @@ static const struct {
 	void (*act)(struct worker *w);
 	unsigned share; /* of 100 */
 } operations[] = {
-	{ op_get, 39 },
+	{ op_get, 35 },
 	{ op_store, 15 },
 	{ op_cas, 5 },
 	{ op_delete, 4 },
 	{ op_extend, 10 },
 	{ op_scan, 1 },
-	{ op_other, 26 },
+	{ op_fill, 4 },
+	{ op_invalidate, 2 },
+	{ op_other, 24 },
 };
 
-#define OTHER_FROM 74 /* on the dice: op_other */
+#define OTHER_FROM 76 /* on the dice: op_other */
 
 static void
 act(struct worker *w)
