@@ -790,7 +790,7 @@ run_stops(struct run *run, size_t limit)
 	const struct trace *trace = &run->trace;
 	size_t spots = least(limit, trace->steps + 1);
 
-	if (creates(run) || removes(run))
+	if (creates(run) || removes(run) || limit == 0)
 		return;
 	run->stops = checked(calloc(spots + trace->count, sizeof(*run->stops)));
 	for (size_t i = 0; i < spots; i++)
