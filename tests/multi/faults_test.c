@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -189,7 +190,7 @@ do_fork(void *unused)
 		_exit(0);
 	}
 	if (pid > 0) {
-		(void)waitpid(pid, NULL, 0); /* may be the one that fails */
+		(void)waitpid(pid, NULL, 0); /* or, if it fails, reap() */
 	}
 	judge(shmcache_set(used, "forked", 6, "value", 5, 0, 0));
 	count_marker();
@@ -317,6 +318,14 @@ clear(void)
 	cache = NULL;
 }
 
+/* Children of a process that could not wait for them are ours. */
+static void
+reap(void)
+{
+	while (waitpid(-1, NULL, 0) > 0) {
+	}
+}
+
 static bool
 fail_one(const struct scene *scene, uint64_t n, int error, bool from_then_on,
     uint64_t *refused)
@@ -324,6 +333,7 @@ fail_one(const struct scene *scene, uint64_t n, int error, bool from_then_on,
 	struct fault fault =
 	    run_with_fault(scene->run, NULL, n, error, from_then_on);
 
+	reap();
 	CHECK_SAY(fault.code == ENDED_WELL || fault.code == ENDED_SO,
 	    "%s: system call %" PRIu64 " (number %" PRIu64
 	    ") failed with %s, and the process ended with code %d",
@@ -377,6 +387,7 @@ every_system_call_fails(void)
 	if (TEST_ASAN || TEST_TSAN) {
 		skip("a sanitizer's own system calls must not fail");
 	}
+	CHECK_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
 	for (size_t i = 0; i < TEST_COUNT_OF(scenes); i++) {
 		fail_all(&scenes[i]);
 	}
