@@ -347,6 +347,86 @@ prepare_orphans(struct victim *victim)
 	       pthread_join(thread, NULL) == 0;
 }
 
+/* The parent dies as soon as it has a child, which attaches on its own. */
+static int
+act_fork(struct victim *victim)
+{
+	pid_t child = fork();
+
+	while (child > 0)
+		(void)pause();
+	return child < 0 ? child : act_get(victim);
+}
+
+int
+operation_filter(struct shmcache *cache, const struct operation *operation)
+{
+	struct record victims = operation_old(operation);
+	char key[RECORD_KEY_BYTES];
+	uint64_t build;
+	int result = shmcache_filter_begin(cache, &build);
+
+	for (unsigned i = 0; i <= operation->others && result == 0; i++) {
+		struct record record = i < operation->others
+					   ? record_of(RECORD_OTHER, i)
+					   : victims;
+		size_t key_bytes = record_key(&record, key);
+
+		result = shmcache_filter_add(cache, build, key, key_bytes);
+	}
+	return result != 0 ? result : shmcache_filter_publish(cache, build);
+}
+
+static int
+act_filter_build(struct victim *victim)
+{
+	return operation_filter(victim->cache, victim->operation);
+}
+
+static int
+act_filter_add(struct victim *victim)
+{
+	return shmcache_filter_add(victim->cache, 0, "another", 7);
+}
+
+static int
+act_filter_load(struct victim *victim)
+{
+	uint64_t build;
+	int result =
+	    shmcache_filter_load(victim->cache, victim->filter_path, &build);
+
+	return result != 0 ? result
+			   : shmcache_filter_publish(victim->cache, build);
+}
+
+static bool
+prepare_filter(struct victim *victim)
+{
+	scratch_path(victim->filter_path, "filter-%d", (int)getpid());
+	return shmcache_filter_save(victim->cache, victim->filter_path) == 0;
+}
+
+/* The handle is of a cache that had this name for a moment, while the right one
+   had another. */
+static bool
+open_removed(struct victim *victim)
+{
+	struct shmcache_options options =
+	    operation_options(victim->operation, SHMCACHE_CREATE_EXCLUSIVE);
+	struct record fresh = record_of(RECORD_FRESH, 0);
+	char aside[SCRATCH_PATH_BYTES];
+	int result;
+
+	scratch_path(aside, "aside-%d", (int)getpid());
+	return rename(victim->path, aside) == 0 &&
+	       shmcache_open(victim->path, &options, &victim->cache) == 0 &&
+	       record_look(victim->cache, &fresh, RECORD_PEEK, &result) ==
+		   RECORD_MISSING &&
+	       shmcache_remove(victim->path) == 0 &&
+	       rename(aside, victim->path) == 0;
+}
+
 static int
 act_close(struct victim *victim)
 {
@@ -954,6 +1034,32 @@ const struct operation operations[] = {
 	    .others = LIGHT,
 	    .record = KEY(38, 120),
 	    .act = act_get },
+	{ .name = "fork",
+	    .flags = OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(44, 120),
+	    .act = act_fork,
+	    .earlier_deaths = 1 },
+	{ .name = "attach-again",
+	    .flags = OPERATION_REVIVES | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(45, 120),
+	    .act = act_get },
+	{ .name = "filter-build",
+	    .flags = OPERATION_FILTERED | OPERATION_LOADED,
+	    .others = 12,
+	    .record = KEY(46, 120),
+	    .act = act_filter_build },
+	{ .name = "filter-add",
+	    .flags = OPERATION_FILTERED | OPERATION_LOADED,
+	    .others = 12,
+	    .record = KEY(47, 120),
+	    .act = act_filter_add },
+	{ .name = "filter-load",
+	    .flags = OPERATION_FILTERED | OPERATION_LOADED,
+	    .others = 12,
+	    .record = KEY(48, 120),
+	    .act = act_filter_load },
 	{ .name = "remove",
 	    .flags = OPERATION_OPENS | OPERATION_LOADED | OPERATION_REMOVES,
 	    .others = LIGHT,
@@ -985,6 +1091,8 @@ operation_options(
 	    operation->expected_items != 0 ? operation->expected_items : 512;
 	options.peer_slots = 4;
 	options.process_slots = 4;
+	if ((operation->flags & OPERATION_FILTERED) != 0)
+		options.filter_items = 64;
 	return options;
 }
 
@@ -1250,6 +1358,9 @@ operation_build(const struct operation *operation, const char *path)
 	if (built && (operation->flags & OPERATION_FLUSHED) != 0 &&
 	    shmcache_flush(cache) != 0)
 		built = job_fail("cannot build the cache: flush");
+	if (built && (operation->flags & OPERATION_FILTERED) != 0 &&
+	    operation_filter(cache, operation) != 0)
+		built = job_fail("cannot build the cache: filter");
 	result = shmcache_close(cache);
 	if (built && result != 0)
 		return job_fail("close: %s", shmcache_strerror(result));
@@ -1310,6 +1421,8 @@ prepare(struct victim *victim)
 		return true;
 	victim->options.open_mode = SHMCACHE_ATTACH;
 	victim->options.read_only = (operation->flags & OPERATION_READS) != 0;
+	if ((operation->flags & OPERATION_REVIVES) != 0)
+		return open_removed(victim);
 	if (shmcache_open(victim->path, &victim->options, &victim->cache) != 0)
 		return false;
 	if (operation->act == act_cas &&
@@ -1322,6 +1435,8 @@ prepare(struct victim *victim)
 		RECORD_FAILED)
 		return false;
 	if (operation->orphans && !prepare_orphans(victim))
+		return false;
+	if (operation->act == act_filter_load && !prepare_filter(victim))
 		return false;
 	return operation->act != act_thread_exit || prepare_exit(victim);
 }
@@ -1339,7 +1454,7 @@ succeeded(const struct victim *victim, int result)
 	if (operation->act == act_get && operation->before == SEEN_NOTHING)
 		return result == SHMCACHE_ENOENT;
 	if (operation->act != act_get && operation->act != act_get_pinned &&
-	    operation->act != act_get_and_touch)
+	    operation->act != act_get_and_touch && operation->act != act_fork)
 		return result == 0;
 	return result == 0 && victim->value_bytes == old->value_bytes &&
 	       victim->client_flags == old->client_flags &&

@@ -51,7 +51,11 @@ enum operation_flags {
 	OPERATION_READS = 16384,  /* the victim's handle can't write */
 	OPERATION_TAGGED = 32768, /* the key's old value has eight tags */
 	OPERATION_INVALIDATED = 65536, /* one of them was invalidated */
-	OPERATION_LIKED = 131072 /* two in three of the others have been read */
+	OPERATION_LIKED =
+	    131072, /* two in three of the others have been read */
+	OPERATION_REVIVES = 262144, /* the victim's handle is of a cache that
+					was removed; there is a new one */
+	OPERATION_FILTERED = 524288 /* there is a filter, with all others */
 };
 
 /* What a survivor saw before it did anything; in shared memory. */
@@ -108,6 +112,7 @@ struct victim {
 	uint32_t client_flags;
 	uint64_t version; /* of the old value, for cas */
 	struct shmcache_sweep_result swept;
+	char filter_path[SCRATCH_PATH_BYTES]; /* a saved filter */
 };
 
 /* How a victim leaves after its second mark. */
@@ -130,6 +135,9 @@ struct shmcache_options operation_options(
 /* The record's value before and after the operation. */
 struct record operation_old(const struct operation *operation);
 struct record operation_new(const struct operation *operation);
+
+/* A new filter with all the others, and the victim's key, is put in use. */
+int operation_filter(struct shmcache *cache, const struct operation *operation);
 
 /*
  * Build the cache that the operation starts from, in a file of the scratch

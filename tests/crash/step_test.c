@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPERATIONS_MAX 64
+#define OPERATIONS_MAX 80
 #define EXIT_SKIPPED   77
 
 struct options {

@@ -237,6 +237,28 @@ check_others(struct shmcache *cache, const struct inquest *inquest,
 	return true;
 }
 
+/* No filter that is in use denies a key that was in the last one. */
+static bool
+check_filter(struct shmcache *cache, const struct operation *operation)
+{
+	for (unsigned i = 0; (operation->flags & OPERATION_FILTERED) != 0 &&
+			     i <= operation->others;
+	     i++) {
+		struct record record = i < operation->others
+					   ? record_of(RECORD_OTHER, i)
+					   : operation_old(operation);
+		char key[RECORD_KEY_BYTES];
+		size_t key_bytes = record_key(&record, key);
+		int result = shmcache_filter_check(cache, key, key_bytes);
+
+		if (result < 0)
+			return succeeded("filter_check", &record, result);
+		if (result == 0)
+			return job_fail("the filter denies %s", key);
+	}
+	return true;
+}
+
 /* Everything stored before; tells what the victim's key has. */
 static bool
 check_entries(struct shmcache *cache, const struct inquest *inquest, bool quiet,
@@ -244,7 +266,8 @@ check_entries(struct shmcache *cache, const struct inquest *inquest, bool quiet,
 {
 	*seen_out = look_at_victim(cache, inquest->operation, quiet);
 	return *seen_out != SEEN_UNKNOWN &&
-	       check_others(cache, inquest, *seen_out, quiet);
+	       check_others(cache, inquest, *seen_out, quiet) &&
+	       check_filter(cache, inquest->operation);
 }
 
 /* One key from whatever it has to nothing, by way of two values. */
@@ -285,6 +308,15 @@ work_on_victims_key(struct shmcache *cache, const struct operation *operation)
 	struct record victim = operation_old(operation);
 
 	return work_on(cache, &victim);
+}
+
+/* Another build of the filter, which must know all of its keys. */
+static bool
+work_on_filter(struct shmcache *cache, const struct operation *operation)
+{
+	return (operation->flags & OPERATION_FILTERED) == 0 ||
+	       (succeeded("filter", NULL, operation_filter(cache, operation)) &&
+		   check_filter(cache, operation));
 }
 
 /*
@@ -515,6 +547,7 @@ survivor_hurries(struct shmcache *cache, const struct inquest *inquest)
 {
 	return work_on_victims_key(cache, inquest->operation) &&
 	       work_on_fresh_key(cache) &&
+	       work_on_filter(cache, inquest->operation) &&
 	       verify(cache, SHMCACHE_VERIFY_LIVE, "after work") &&
 	       sweep(cache) &&
 	       verify(cache, SHMCACHE_VERIFY_STRICT, "after work and a sweep");

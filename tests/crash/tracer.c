@@ -76,19 +76,50 @@ instruction(const struct victim_process *victim)
 	       0xffffu;
 }
 
-/* Wait for a breakpoint or step (`signal_number` SIGTRAP), or for the edge of a
-   system call (SYSTEM_CALL_STOP). */
 static bool
-wait_for_stop(struct victim_process *victim, int signal_number)
+wait_for(pid_t pid, int *status)
 {
 	pid_t got;
 
 	do
-		got = waitpid(victim->pid, &victim->status, 0);
+		got = waitpid(pid, status, 0);
 	while (got < 0 && errno == EINTR);
-	if (got != victim->pid || !WIFSTOPPED(victim->status) ||
-	    WSTOPSIG(victim->status) != signal_number)
+	return got == pid;
+}
+
+/* The victim has forked: its child takes its place, and it dies there and then.
+   The child begins with a SIGSTOP. */
+static bool
+follow_child(struct victim_process *victim)
+{
+	unsigned long child = 0;
+	int status;
+
+	if (ptrace(PTRACE_GETEVENTMSG, victim->pid, NULL, &child) != 0)
 		return false;
+	(void)kill(victim->pid, SIGKILL);
+	if (!wait_for(victim->pid, &status))
+		return false;
+	victim->pid = (pid_t)child;
+	return wait_for(victim->pid, &victim->status) &&
+	       WIFSTOPPED(victim->status) &&
+	       WSTOPSIG(victim->status) == SIGSTOP;
+}
+
+/* Wait for a breakpoint or step (`signal_number` SIGTRAP), or for the edge of a
+   system call (SYSTEM_CALL_STOP); a fork is both. */
+static bool
+wait_for_stop(struct victim_process *victim, int signal_number)
+{
+	if (!wait_for(victim->pid, &victim->status) ||
+	    !WIFSTOPPED(victim->status))
+		return false;
+	if (victim->status >> 16 == PTRACE_EVENT_FORK) {
+		if (!follow_child(victim))
+			return false;
+	} else if (WSTOPSIG(victim->status) != signal_number) {
+		return false;
+	}
 	victim->ip = instruction_pointer(victim->pid);
 	return true;
 }
@@ -112,7 +143,8 @@ victim_start(struct victim_process *victim, void (*run)(void *), void *argument)
 		return false;
 	}
 	(void)ptrace(PTRACE_SETOPTIONS, victim->pid, NULL,
-	    (void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD));
+	    (void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD |
+		     PTRACE_O_TRACEFORK));
 	return true;
 }
 

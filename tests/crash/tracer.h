@@ -6,6 +6,8 @@
  * and after the code in question.  Between the two it is stepped by ptrace().
  * A system call is one step, and so is each round of a `rep` instruction.
  *
+ * A victim that forks dies there, and its child is the victim from then on.
+ *
  * A trace is the file's bytes at the first mark and a log of every step that
  * changed them: any state the file ever had between two instructions can be
  * laid out again.  That is all there is to know, because a process that is
