@@ -583,11 +583,15 @@ attach(const char *path, const struct shmcache_options *options,
 	return 0;
 }
 
+/* Others create and remove the cache of this name, each time in between. */
+#define OVERTAKEN_MAX 1000u
+
 /* Attach, or create, as the mode says; until neither was overtaken. */
 static int
 attach_or_create(const char *path, const struct shmcache_options *options,
     struct shmcache **cache_out)
 {
+	unsigned overtaken = 0;
 	int error;
 
 	if (options->open_mode == SHMCACHE_ATTACH || options->read_only != 0)
@@ -607,7 +611,8 @@ attach_or_create(const char *path, const struct shmcache_options *options,
 		if (error == 0)
 			error = attach(path, options, cache_out);
 	} while ((error == SHMCACHE_EEXIST || error == SHMCACHE_ENOCACHE) &&
-		 options->open_mode == SHMCACHE_OPEN_OR_CREATE);
+		 options->open_mode == SHMCACHE_OPEN_OR_CREATE &&
+		 overtaken++ < OVERTAKEN_MAX);
 	return error;
 }
 

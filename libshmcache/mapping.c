@@ -362,12 +362,30 @@ describe_filter(
 	filter_page(base, g)->error_ppm = choose_error_ppm(o);
 }
 
+/* Signals interrupt it only while the machine starts. */
+#define DRAWS_MAX 1000u
+
+static int
+draw_secret(struct cache_shared *c)
+{
+	size_t got = 0;
+
+	for (unsigned draw = 0; got < sizeof(c->secret); draw++) {
+		ssize_t n =
+		    getrandom(c->secret + got, sizeof(c->secret) - got, 0);
+
+		if (n < 0 && (errno != EINTR || draw == DRAWS_MAX))
+			return -errno;
+		got += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
 static int
 init_cache(void *context, void *base, const struct shm_geometry *g)
 {
 	const struct shmcache_options *o = context;
 	struct cache_shared *c = cache_page(base, g);
-	size_t got = 0;
 
 	c->max_entry_bytes =
 	    o->max_entry_bytes != 0
@@ -387,15 +405,7 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 	c->created_ms = shm_clock_ms() + (uint64_t)clock_offset_ms();
 	if (o->max_items != 0)
 		block_slots(base, g, o->max_items);
-	while (got < sizeof(c->secret)) {
-		ssize_t n =
-		    getrandom(c->secret + got, sizeof(c->secret) - got, 0);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		got += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
+	return draw_secret(c);
 }
 
 int

@@ -25,8 +25,13 @@
 uint64_t shm_tsan_fence_word;
 #endif
 
-/* Reserve this much at a time, so that a signal costs little repeated work. */
-#define RESERVE_CHUNK_BYTES (64ll << 20)
+/* Reserve this much at a time.  A kernel may undo the chunk that a signal interrupts
+   (a GiB takes half a second), so the next is half as large: where a timer ticks,
+   chunks come to fit between two ticks.  Who is interrupted so often in the least
+   of them gets nothing else done either. */
+#define RESERVE_CHUNK_BYTES   (64ll << 20)
+#define RESERVE_LEAST_BYTES   (64ll << 10)
+#define RESERVE_INTERRUPTIONS 1000u
 
 static uint64_t attachments; /* ids given out */
 
@@ -121,20 +126,26 @@ open_unnamed(const char *path)
 static int
 reserve_memory(int fd, uint64_t bytes, const char *path)
 {
-	off_t done = 0;
+	off_t done = 0, most = RESERVE_CHUNK_BYTES;
+	unsigned interruptions = 0;
 
 	while ((uint64_t)done < bytes) {
 		off_t chunk = (off_t)bytes - done;
 
-		if (chunk > RESERVE_CHUNK_BYTES)
-			chunk = RESERVE_CHUNK_BYTES;
-		if (fallocate(fd, 0, done, chunk) == 0)
+		if (chunk > most)
+			chunk = most;
+		if (fallocate(fd, 0, done, chunk) == 0) {
 			done += chunk;
-		else if (errno != EINTR)
+			interruptions = 0;
+		} else if (errno != EINTR ||
+			   interruptions++ == RESERVE_INTERRUPTIONS) {
 			return shm_error_note(-errno,
 			    "cannot reserve %llu bytes for %.200s: %s",
 			    (unsigned long long)bytes, path,
 			    shm_errno_text(errno));
+		} else if (most > RESERVE_LEAST_BYTES) {
+			most /= 2;
+		}
 	}
 	return 0;
 }
@@ -346,10 +357,14 @@ unlink_same(int fd, const char *path, const struct stat *status)
 			   ? -errno
 			   : shm_error_note(SHM_EREMOVED,
 				 "%.200s is being removed by another", path);
-	if (lstat(path, &now) != 0 || now.st_dev != status->st_dev ||
-	    now.st_ino != status->st_ino)
-		return 0; /* somebody else has */
-	if (unlink(path) == 0 || errno == ENOENT)
+	if (lstat(path, &now) == 0) {
+		if (now.st_dev != status->st_dev ||
+		    now.st_ino != status->st_ino)
+			return 0; /* somebody else has */
+		if (unlink(path) == 0)
+			return 0;
+	}
+	if (errno == ENOENT)
 		return 0;
 	return shm_error_note(
 	    -errno, "cannot unlink %.200s: %s", path, shm_errno_text(errno));

@@ -366,10 +366,8 @@ fail_all(const struct scene *scene)
 			    TEST_COUNT_OF(errors);
 
 			set_up(scene, &made);
-			/* No call is interrupted for ever. */
 			hit = fail_one(scene, n, errors[which],
-			    errors[which] != EINTR && (n + e) % 2 != 0,
-			    &refused);
+			    (n + e) % 2 != 0, &refused);
 			tried += hit;
 		}
 	}
