@@ -744,6 +744,7 @@ const struct operation operations[] = {
 	    .after = SEEN_NEW,
 	    .act = act_set,
 	    .fired = fired_displacing,
+	    .displaces = true,
 	    .advance = true,
 	    .expected_items = 64 },
 	{ .name = "delete",

@@ -91,6 +91,9 @@ struct operation {
 	/* Threads of each dead process that the cache has seen. */
 	unsigned dead_threads;
 	uint64_t expected_items; /* 0: plenty */
+	/* Takes another's slot: between that and counting, both the new entry and
+	   the old one's extent count for too much. */
+	bool displaces;
 	bool orphans; /* a thread has ended with the key's lease, and a lock */
 	bool twice;   /* a second victim is killed in the repair, also in short
 		       runs */

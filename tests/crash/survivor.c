@@ -448,12 +448,14 @@ use_up(struct shmcache *cache, struct shmcache_stats *churned,
 /*
  * One extent for each death may stay sealed after a flush: a death between
  * unlinking an entry and counting it leaves the extent's count of live bytes
- * too high until the extent is evicted in its turn.
+ * too high until the extent is evicted in its turn.  (Two, where a slot was taken
+ * from an entry of another extent.)
  */
 static unsigned
 deaths_of(const struct operation *operation)
 {
-	return 1 + (operation->heir_of != NULL) + operation->earlier_deaths;
+	return 1 + operation->displaces + (operation->heir_of != NULL) +
+	       operation->earlier_deaths;
 }
 
 static bool
