@@ -185,7 +185,7 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 	bench bench-quick bench-large \
 	uninstall completions clean help setup format check-format \
 	check-layers check-man check-symbols check-docs check-install \
-	check-package check-chroot check-models tidy FORCE \
+	check-package check-chroot check-models check-valgrind coverage tidy FORCE \
 	$(FOLDERS:%=check-%) check-unit check-threads check-memory
 
 all: lib tools
@@ -206,6 +206,7 @@ help:
 	  '                      -fuzz, -models, -layers, -man, -symbols, -docs, -format' \
 	  'make check-threads    the tests that stay in one process, for SAN=thread' \
 	  'make check-memory     the tests worth a run with SAN=address' \
+	  'make check-valgrind   the unit tests under valgrind' \
 	  'make check-install    install to a scratch folder and use it from there' \
 	  'make check-package    build the Debian packages, for lintian to look at' \
 	  'make check-chroot     the same, and use them in a system of their own' \
@@ -430,18 +431,30 @@ stress: all $(foreach f,stress crash fuzz multi,$(call tests_of,$f))
 	  --check planted '$(PLANTED)' \
 	  --check package 'scripts/check-package.sh --chroot'
 
-# Branches of shm/ and libshmcache/ that the tests of $(COVERED) take; those of
-# crash/ kill their processes, which then count nothing.
-COVERED ?= unit multi fuzz
+# Lines and branches of shm/ and libshmcache/ that the tests of $(COVERED) and
+# some damaged segments take, from a clean build; those of crash/ kill their
+# processes, which then count nothing.
+COVERED  ?= unit multi
+COVERAGE := build-coverage
 coverage:
 	$(Q)command -v gcovr >/dev/null || { echo 'gcovr is not installed'; \
 	  exit 77; }
-	$(Q)$(MAKE) BUILD=build-coverage OPT='-O0 -g' CFLAGS=--coverage \
-	  LDFLAGS=--coverage $(COVERED:%=check-%)
-	$(Q)gcovr --root . --object-directory build-coverage --branches \
-	  --filter shm/ --filter libshmcache/ --exclude-throw-branches
-	$(Q)gcovr --root . --object-directory build-coverage --print-summary \
-	  --filter shm/ --filter libshmcache/ -o build-coverage/lines.txt
+	$(Q)rm -rf $(COVERAGE)
+	$(Q)$(MAKE) BUILD=$(COVERAGE) OPT='-O0 -g' CFLAGS=--coverage \
+	  LDFLAGS=--coverage $(COVERED:%=check-%) \
+	  $(COVERAGE)/tests/fuzz/damage_test
+	$(Q)$(COVERAGE)/tests/fuzz/damage_test --every 151 --rounds 100
+	$(Q)cd $(COVERAGE) && gcovr --root .. --branches --print-summary \
+	  --filter ../shm/ --filter ../libshmcache/ .
+
+# The unit tests under valgrind, which must not complain of anything.  (It would
+# take what a forked child leaves behind for leaks; those are for SAN=address.)
+VALGRIND ?= valgrind -q --error-exitcode=9 --leak-check=no \
+	    --child-silent-after-fork=yes
+check-valgrind: $(UNITS)
+	$(Q)command -v valgrind >/dev/null || { echo 'valgrind is not installed'; \
+	  exit 77; }
+	$(Q)RUN_PREFIX='$(VALGRIND)' tests/run.sh --stage valgrind $(UNITS)
 
 bench bench-quick bench-large: all $(BENCHES)
 	$(Q)bench/run.sh $(BUILD) $(patsubst bench-%,%,$@)

@@ -9,17 +9,11 @@
 #
 #   mutant NAME FILE FROM TO COMMAND...
 #
-#   mutant_line NAME FILE LINE TEXT
-#
 # Each is a mistake: FROM, which must be in FILE exactly once, is replaced by
 # TO, in a copy of the tree in WORKDIR; the library and the program in COMMAND
 # are built anew, and COMMAND must fail (exit status 1, or a signal; a build
 # that fails is a mistake of the list).  `survivor` in place of `mutant` is one
 # that is known not to be noticed; the list says why.
-#
-# A mutant_line has TEXT in the place of a line; it must be noticed by one of the
-# unit tests, the histories and the damaged segments (derive.sh makes lists of
-# these).  In TEXT, BLIND_CAS() is a store that always wins.
 #
 # Prints a row for each, and "N passed, N failed" last: passed is a mistake that
 # was noticed.  COMMAND runs in the copy; BUILD in it stands for the build
@@ -118,46 +112,6 @@ run_one() {
 		row caught "$name" $((SECONDS - start)) "$(first_complaint)"
 		;;
 	esac
-}
-
-# A CAS that looks at nothing.
-grep -q BLIND_CAS shm/atomic.h || cat >>shm/atomic.h <<'END'
-#define BLIND_CAS(word, expected, desired) \
-	(*(volatile __typeof__(*(word)) *)(word) = (desired), (void)(expected), true)
-END
-
-# All that may notice a mutant_line, quickest first.
-everything() {
-	echo tests/unit/*_test.c | tr ' ' '\n' | sed 's|\(.*\)\.c|build/\1|'
-	echo build/tests/multi/history_test build/tests/multi/interrupted_test
-	echo build/tests/multi/expiry_test build/tests/multi/fork_test
-	echo build/tests/fuzz/damage_test
-}
-
-mutant_line() {
-	local name=$1 file=$2 line=$3 text=$4 start=$SECONDS program by=
-	[ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
-	cp --preserve=timestamps "$file" "$work/original"
-	awk -v n="$line" -v text="$text" 'NR == n { print text; next } 1' \
-	    "$work/original" >"$file"
-	# shellcheck disable=SC2046
-	if make -j"$jobs" BUILD=build $(everything) >"$work/make" 2>&1; then
-		for program in $(everything); do
-			try "$tree/$program" && continue
-			by=${program##*/}
-			break
-		done
-	else
-		by="the compiler"
-	fi
-	cp "$work/original" "$file"
-	if [ -n "$by" ]; then
-		passed=$((passed + 1))
-		row caught "$name" $((SECONDS - start)) "by $by"
-	else
-		failed=$((failed + 1))
-		row MISSED "$name" $((SECONDS - start)) "${text#"${text%%[![:space:]]*}"}"
-	fi
 }
 
 mutant() {
