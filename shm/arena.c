@@ -268,12 +268,13 @@ enter_lane(struct shm_peer *peer, uint32_t log, uint64_t hint,
 	    number >= segment->geometry.request.extent_count)
 		return LANE_STALE;
 	shm_pin_set(peer, SHM_PIN_TARGET, number);
-	*active = (struct shm_extent){ number, generation, log, SHM_ACTIVE };
-	if (shm_load64_acquire(&shm_extent_table(segment)[number].state) ==
-	    state_word(active)) /* the re-check */
+	/* The re-check; looked at twice, it might be made ACTIVE in between, and
+	   be taken for stale. */
+	*active = shm_arena_state(segment, number);
+	if (active->generation == generation && active->state == SHM_ACTIVE &&
+	    active->log == log)
 		return LANE_ACTIVE;
 	shm_pin_clear(peer, SHM_PIN_TARGET);
-	*active = shm_arena_state(segment, number);
 	if (active->generation == generation && active->state == SHM_FREE) {
 		activate(segment, active, log);
 		return LANE_AGAIN;
