@@ -27,7 +27,8 @@ read_copy(void *to, const void *from, size_t bytes)
 	const uint8_t *f = from;
 
 	if (__builtin_expect(bytes - 16 > 48, 0)) {
-		memcpy(t, f, bytes);
+		if (bytes > 0)
+			memcpy(t, f, bytes);
 		return;
 	}
 	if (bytes > 32) {
