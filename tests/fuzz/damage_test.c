@@ -184,11 +184,28 @@ all_parts_damaged(void)
 	damaged_by_chance(parts, TEST_COUNT_OF(parts));
 }
 
-/* Header of an entry: where its fields lie (libshmcache/entry.h). */
+/* Header of an entry: where its fields lie (struct entry_shared). */
+enum { VALUE_BYTES_AT = 0, KEY_BYTES_AT = 4 };
+
 static const struct {
 	unsigned offset, bytes;
-} fields[] = { { 0, 8 }, { 8, 4 }, { 12, 2 }, { 14, 1 }, { 15, 1 }, { 16, 4 },
-	{ 20, 2 }, { 22, 2 } };
+} fields[] = { { VALUE_BYTES_AT, 4 }, { KEY_BYTES_AT, 2 }, { 6, 1 }, { 7, 1 },
+	{ 8, 4 }, { 12, 2 }, { 14, 2 } };
+
+/* A sound entry has its lengths there: else this test would try nothing. */
+static void
+check_layout(size_t entry)
+{
+	uint32_t value_bytes;
+	uint16_t key_bytes;
+
+	memcpy(&value_bytes, hostile.sound + entry + VALUE_BYTES_AT,
+	    sizeof(value_bytes));
+	memcpy(&key_bytes, hostile.sound + entry + KEY_BYTES_AT,
+	    sizeof(key_bytes));
+	CHECK((value_bytes & 0x3fffffff) <= 1000);
+	CHECK(key_bytes >= 6 && key_bytes <= 64);
+}
 
 /* Offset of the entry that an index word names, or 0. */
 static size_t
@@ -284,6 +301,7 @@ entries_at_the_end(void)
 	begin();
 	slot = slot_in_use();
 	entry = entry_of(slot);
+	check_layout(entry);
 	end = hostile.length;
 	for (size_t at = end - 4096; at < end; at += 16) {
 		for (size_t i = 0; i < TEST_COUNT_OF(lengths); i++) {
@@ -294,8 +312,8 @@ entries_at_the_end(void)
 
 			hostile_announce("an entry at", at, lengths[i]);
 			memcpy(hostile.bytes + at, hostile.sound + entry, room);
-			if (room >= 20)
-				memcpy(hostile.bytes + at + 16, &lengths[i], 4);
+			memcpy(hostile.bytes + at + VALUE_BYTES_AT, &lengths[i],
+			    4);
 			memcpy(&w, word, 8);
 			w = (w >> 36 << 36) | at / 16;
 			memcpy(word, &w, 8);
