@@ -337,12 +337,13 @@ shm_fence_acquire(void)
 	ck_pr_fence_acquire();
 }
 
-/* Bytes that an unpinned reader may be reading at the same time. */
+/* Bytes that an unpinned reader may be reading at the same time.  (In a damaged
+   segment an entry may be carried on to a place that overlaps it.) */
 static inline void
 shm_write_bytes(void *to, const void *from, size_t bytes)
 {
 	if (bytes > 0)
-		memcpy(to, from, bytes);
+		memmove(to, from, bytes);
 }
 
 #endif
