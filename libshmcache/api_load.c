@@ -100,13 +100,19 @@ hand_over(struct shmcache_loaded *loaded, bool stored,
 }
 
 static int
+enter(const struct job *job, struct call *call, struct key *key)
+{
+	return index_enter(
+	    job->cache, CALL_WRITES, job->key, job->key_bytes, call, key);
+}
+
+static int
 end_load(const struct job *job, const struct load *load, int result,
     const struct shmcache_loaded *loaded)
 {
 	struct call call;
 	struct key key;
-	int error = index_enter(
-	    job->cache, CALL_WRITES, job->key, job->key_bytes, &call, &key);
+	int error = enter(job, &call, &key);
 
 	if (error != 0)
 		return error;
@@ -161,8 +167,7 @@ try_once(const struct job *job, struct load *load, enum load_step *step_out)
 {
 	struct call call;
 	struct key key;
-	int error = index_enter(
-	    job->cache, CALL_WRITES, job->key, job->key_bytes, &call, &key);
+	int error = enter(job, &call, &key);
 
 	if (error != 0)
 		return error;
@@ -176,8 +181,7 @@ begin_alone(const struct job *job, struct load *load)
 {
 	struct call call;
 	struct key key;
-	int error = index_enter(
-	    job->cache, CALL_WRITES, job->key, job->key_bytes, &call, &key);
+	int error = enter(job, &call, &key);
 
 	if (error != 0)
 		return error;

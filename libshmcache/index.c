@@ -31,7 +31,14 @@ int
 index_enter(struct shmcache *cache, enum call_needs needs, const void *data,
     size_t bytes, struct call *call, struct key *key_out)
 {
-	return key_enter(cache, needs, data, bytes, call, key_out);
+	int error;
+
+	if (!index_is_key(data, bytes))
+		return SHMCACHE_EKEY;
+	error = call_enter(cache, needs, call);
+	if (error == 0)
+		key_make(call->m, data, bytes, key_out);
+	return error;
 }
 
 uint64_t

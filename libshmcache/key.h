@@ -46,18 +46,4 @@ key_make(const struct mapping *m, const void *data, size_t bytes,
 	key_out->first[1] = index_second_bucket(m, key_out);
 }
 
-SHM_INLINE int
-key_enter(struct shmcache *cache, enum call_needs needs, const void *data,
-    size_t bytes, struct call *call, struct key *key_out)
-{
-	int error;
-
-	if (!index_is_key(data, bytes))
-		return SHMCACHE_EKEY;
-	error = call_enter(cache, needs, call);
-	if (error == 0)
-		key_make(call->m, data, bytes, key_out);
-	return error;
-}
-
 #endif /* LIBSHMCACHE_KEY_H */
