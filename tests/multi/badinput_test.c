@@ -88,8 +88,7 @@ begin(void)
 static void
 end(void)
 {
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 /* --- keys, values, times */

@@ -37,8 +37,7 @@ begin(void)
 static void
 end(void)
 {
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void

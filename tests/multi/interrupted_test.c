@@ -184,8 +184,7 @@ run_processes(void (*run)(void *))
 	       " misses, %" PRIu64 " sets, %" PRIu64 " extents used again\n",
 	    PROCESSES * INTERRUPTIONS, stats.get_hits, stats.get_misses,
 	    stats.sets, stats.extents_recycled);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void
@@ -364,8 +363,7 @@ changes_outlive_evictions(void)
 	printf("  %" PRIu64 " touches, %" PRIu64 " deletes, %" PRIu64
 	       " copies\n",
 	    stats.touches, stats.deletes, stats.second_chances);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void
@@ -414,8 +412,7 @@ touches_outlive_expiry(void)
 	child_expect(reader, 0);
 	printf("  %" PRIu64 " touched in time, %" PRIu64 " too late\n", in_time,
 	    late);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 int

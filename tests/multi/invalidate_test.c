@@ -283,8 +283,7 @@ run_history(unsigned dawdle)
 	CHECK(stats.stale_sets == atomic_load(refused));
 	CHECK(atomic_load(hits) > CHANGES);
 	CHECK(dawdle == 0 || atomic_load(refused) > 0);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void

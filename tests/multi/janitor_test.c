@@ -54,8 +54,7 @@ once_expires(void)
 	check_silent_success(&outcome);
 	CHECK_HAS(outcome.out, " expired_entries=0 ");
 	cache_check_text(cache, "kept", "a value");
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 /* A janitor in the background; what it says goes into a pipe. */
@@ -146,8 +145,7 @@ loop_expires(void)
 	}
 	await_words(&janitor, "expired_entries=1");
 	stop_janitor(&janitor, SIGTERM, "stopped by SIGTERM");
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 /* Removed and created anew, twice: told, and looked after again. */
@@ -376,8 +374,7 @@ two_janitors_do_no_harm(void)
 	stop_janitor(&one, SIGTERM, "stopped by SIGTERM");
 	cache_set_text(cache, "last", "value");
 	cache_check_text(cache, "last", "value");
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static const struct test_case cases[] = {

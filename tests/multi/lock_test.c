@@ -56,8 +56,7 @@ begin(void)
 static void
 end(void)
 {
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 /* Has the process lost its memory?  The kernel takes that, and with it what says

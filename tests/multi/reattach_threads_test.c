@@ -183,8 +183,7 @@ caches_come_and_go(void)
 	for (unsigned i = 0; i < PROCESSES; i++) {
 		CHECK(child_wait(pids[i]) == 0);
 	}
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 int

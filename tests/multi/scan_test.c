@@ -185,8 +185,7 @@ scan_beside_writers(bool read_only)
 		CHECK_SYS(kill(writers[i], SIGKILL));
 		CHECK(child_wait(writers[i]) == 128 + SIGKILL);
 	}
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void
@@ -265,8 +264,7 @@ readers_cannot_write(void)
 	cache_set_text(cache, "key", "value");
 	CHECK(child_wait(child_start(write_to_a_reader, NULL)) == 0);
 	CHECK(cache_stats(cache).processes == 1);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void
@@ -289,8 +287,7 @@ delete_by_prefix_beside_writers(void)
 	CHECK_SAY(deleted == 2000, "deleted %u", (unsigned)deleted);
 	CHECK_RESULT(shmcache_count(cache, &items), 0);
 	CHECK(items <= STAYING + 200);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 int

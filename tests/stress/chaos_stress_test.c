@@ -530,8 +530,7 @@ check_afterwards(void)
 	CHECK(
 	    after.extents_free + after.extents_active + after.extents_sealed ==
 	    after.extents);
-	cache_check_sound(cache);
-	CHECK_RESULT(shmcache_close(cache), 0);
+	cache_finish(cache);
 }
 
 static void

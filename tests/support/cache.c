@@ -82,6 +82,13 @@ cache_check_sound(struct shmcache *cache)
 	    0);
 }
 
+void
+cache_finish(struct shmcache *cache)
+{
+	cache_check_sound(cache);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
 uint64_t
 cache_least_told(void)
 {

@@ -40,6 +40,9 @@ struct shmcache_stats cache_stats(struct shmcache *cache);
  */
 void cache_check_sound(struct shmcache *cache);
 
+/* The same, and close it: how a case ends. */
+void cache_finish(struct shmcache *cache);
+
 /* The least capacity that the last refusal (SHMCACHE_ECAPACITY) named. */
 uint64_t cache_least_told(void);
 
