@@ -79,10 +79,10 @@ judge(const struct call *call, const struct eviction *eviction,
 
 /* Reserves, and notes when an extent was begun and how far its log is. */
 static int
-reserve(const struct call *call, uint32_t log, uint32_t bytes,
+reserve(const struct call *call, uint32_t log, bool moved, uint32_t bytes,
     struct shm_place *place_out)
 {
-	int error = shm_arena_reserve(call->peer, log, bytes, place_out);
+	int error = shm_arena_reserve(call->peer, log, moved, bytes, place_out);
 
 	if (error != 0)
 		return error;
@@ -109,7 +109,7 @@ write_copy(const struct call *call, const struct eviction *eviction,
 		content.stamp = place_stamp(call->m, LOG_MAIN);
 	bytes = entry_bytes(&content);
 	if (bytes > eviction->budget ||
-	    reserve(call, content.log, bytes, place) != 0)
+	    reserve(call, content.log, true, bytes, place) != 0)
 		return false;
 	entry_write(call->m, place, &content);
 	*word_out = index_word(&l->key, place);
@@ -188,28 +188,53 @@ unlink_final(const struct call *call, struct eviction *eviction,
 
 /* Repeats until the entry's window names it neither way. */
 static void
-unlink_entry(const struct call *call, struct eviction *eviction, uint32_t at)
+unlink_entry(
+    const struct call *call, struct eviction *eviction, struct leaver *l)
 {
-	const struct shm_extent *extent = &eviction->extent;
-	struct shm_place place = { .generation = extent->generation,
-		.offset =
-		    at + shm_arena_offset(call->m->segment, extent->number) };
-	struct leaver l;
 	uint64_t slot, seen;
 
-	if (!entry_open(call->m, place.offset, &l.entry))
-		return; /* damaged: nothing that find would open */
-	if (shm_load8(&l.entry.shared->ref) == ENTRY_DEAD)
-		return;
-	index_entry_key(call->m, &l.entry, &l.key);
-	l.word = index_word(&l.key, &place);
 	while (!eviction->stuck &&
-	       index_holds(call, &l.key, l.word, &slot, &seen)) {
-		if (seen == l.word)
-			unlink_final(call, eviction, &l, slot);
+	       index_holds(call, &l->key, l->word, &slot, &seen)) {
+		if (seen == l->word)
+			unlink_final(call, eviction, l, slot);
 		else
 			(void)index_abort(call, slot, seen);
 	}
+}
+
+/*
+ * Entries of a walk that are read before the first of them is looked up, so
+ * that their buckets, lines from all over the index, come from memory together.
+ */
+#define WALK_AHEAD 16u
+
+/* The extent's next entries from *at on; 0: that was all. */
+static unsigned
+read_ahead(const struct call *call, const struct shm_extent *extent,
+    uint32_t *at, struct leaver ahead[WALK_AHEAD])
+{
+	struct shm_segment *segment = call->m->segment;
+	struct shm_place place = { .generation = extent->generation };
+	uint64_t base = shm_arena_offset(segment, extent->number);
+	unsigned count = 0;
+
+	while (count < WALK_AHEAD &&
+	       (*at = shm_arena_next_start(segment, extent->number,
+		    extent->generation, *at, true)) != UINT32_MAX) {
+		struct leaver *l = &ahead[count];
+
+		place.offset = base + *at;
+		*at += SHM_UNIT_BYTES;
+		/* Damaged: nothing that find would open. */
+		if (!entry_open(call->m, place.offset, &l->entry) ||
+		    shm_load8(&l->entry.shared->ref) == ENTRY_DEAD)
+			continue;
+		index_entry_key(call->m, &l->entry, &l->key);
+		l->word = index_word(&l->key, &place);
+		index_prefetch(call->m, &l->key);
+		count++;
+	}
+	return count;
 }
 
 /* May it be returned, as far as it itself tells? */
@@ -298,6 +323,8 @@ evict_finish(const struct call *call, const struct shm_extent *extent,
 		.budget = copies_max(call->m, mode),
 		.least_worth = POLICY_WORTH_MAX + 1 };
 	struct shm_extent limbo = *extent;
+	struct leaver ahead[WALK_AHEAD];
+	unsigned count;
 	uint32_t at = 0;
 
 	if (!shm_arena_pin_walk(call->peer, extent))
@@ -307,11 +334,9 @@ evict_finish(const struct call *call, const struct shm_extent *extent,
 	else if (mode != EVICT_DROP)
 		set_standard(call, &eviction);
 	while (!eviction.stuck &&
-	       (at = shm_arena_next_start(segment, extent->number,
-		    extent->generation, at, true)) != UINT32_MAX) {
-		unlink_entry(call, &eviction, at);
-		at += SHM_UNIT_BYTES;
-	}
+	       (count = read_ahead(call, extent, &at, ahead)) > 0)
+		for (unsigned i = 0; i < count; i++)
+			unlink_entry(call, &eviction, &ahead[i]);
 	if (eviction.stuck) {
 		shm_pin_clear(call->peer, SHM_PIN_SCAN);
 		return false; /* it stays EVICTING, and readable */
@@ -718,7 +743,8 @@ evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
 
 	if (error != 0)
 		return error;
-	while ((error = reserve(call, log, bytes, place_out)) == SHM_EBUSY) {
+	while ((error = reserve(call, log, false, bytes, place_out)) ==
+	       SHM_EBUSY) {
 		if (make_room(call, passes > 0))
 			continue;
 		if (call->m->volatile_only && nothing_to_evict(call))

@@ -264,6 +264,14 @@ bool index_remove(const struct call *call, const struct key *key);
 bool index_swap(
     const struct call *call, const struct found *found, uint64_t word);
 
+/* The key's window is on its way. */
+static inline void
+index_prefetch(const struct mapping *m, const struct key *key)
+{
+	__builtin_prefetch(&m->slots[key->first[0]], 1);
+	__builtin_prefetch(&m->slots[key->first[1]], 1);
+}
+
 /*
  * Does any slot of the key's window hold this word, finally or tentatively?
  * For who has the word's extent pinned.

@@ -324,14 +324,14 @@ own_lane(const struct shm_segment *segment)
 	       segment->geometry.request.lane_count;
 }
 
-/* Not where more than an eighth of all extents would be active. */
+/* Would so many extents of each lane be no more than a `share`-th of all? */
 static inline bool
-has_pairs(const struct shm_segment *segment)
+may_have(const struct shm_segment *segment, uint32_t extents, uint32_t share)
 {
 	const struct shm_request *r = &segment->geometry.request;
 
-	return r->extent_count / 8 >=
-	       SHM_LANE_EXTENTS * r->log_count * r->lane_count;
+	return r->extent_count / share >=
+	       extents * r->log_count * r->lane_count;
 }
 
 /* Bytes that are free in what the hint names, if it may be written; else -1. */
@@ -352,19 +352,27 @@ room_in(const struct shm_segment *segment, uint32_t log, uint64_t hint)
 	       bytes_of(shm_load64(&e->tail), generation);
 }
 
+/* Of a lane's hints; before it are those of what is written first. */
+#define MOVED 2u
+
+static_assert(MOVED + 1 == SHM_LANE_EXTENTS, "the last one");
+
 /*
- * Which of the lane's extents to write to: of those with room the fullest; where
- * none has, one that is not usable; else the fullest, which is to be sealed.
+ * Which of the lane's extents to write to: what is moved to the third.  Of the
+ * two others with room the fullest; where none has, one that is not usable; else
+ * the fullest, which is to be sealed.
  */
 static inline unsigned
 choose_hint(const struct shm_segment *segment, uint32_t log,
-    const uint64_t *hints, int64_t bytes)
+    const uint64_t *hints, bool moved, int64_t bytes)
 {
-	int64_t first = room_in(segment, log, shm_load64_acquire(&hints[0]));
-	int64_t second;
+	int64_t first, second;
 
-	if (!has_pairs(segment))
+	if (moved && may_have(segment, SHM_LANE_EXTENTS, 32))
+		return MOVED;
+	if (!may_have(segment, 2, 8))
 		return 0;
+	first = room_in(segment, log, shm_load64_acquire(&hints[0]));
 	second = room_in(segment, log, shm_load64_acquire(&hints[1]));
 	return (first >= bytes) != (second >= bytes) ? second >= bytes
 						     : second < first;
@@ -375,14 +383,14 @@ shm_arena_needs_free(
     const struct shm_segment *segment, uint32_t log, uint32_t bytes)
 {
 	uint64_t *hints = lane_hints(segment, log, own_lane(segment));
-	unsigned i = choose_hint(segment, log, hints, bytes);
+	unsigned i = choose_hint(segment, log, hints, false, bytes);
 
 	return room_in(segment, log, shm_load64_acquire(&hints[i])) < bytes;
 }
 
 int
-shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
-    struct shm_place *place_out)
+shm_arena_reserve(struct shm_peer *peer, uint32_t log, bool moved,
+    uint32_t bytes, struct shm_place *place_out)
 {
 	struct shm_segment *segment = peer->segment;
 	uint64_t *hints = lane_hints(segment, log, own_lane(segment));
@@ -392,7 +400,7 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
 		return SHM_ECORRUPT;
 	for (;;) {
 		uint64_t *hint_word =
-		    &hints[choose_hint(segment, log, hints, bytes)];
+		    &hints[choose_hint(segment, log, hints, moved, bytes)];
 		uint64_t hint = shm_load64_acquire(hint_word);
 		struct shm_extent active;
 		enum lane_state lane = enter_lane(peer, log, hint, &active);

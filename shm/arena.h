@@ -44,7 +44,10 @@
  * extent} name the extents that are written there: two, so that what does not
  * fit into the fuller one goes to the other, and its end is filled by smaller
  * entries.  When neither has room the fuller is sealed and its hint replaced.
- * (For the protocol they are as two lanes.)  CAS the hint to a FREE
+ * Where there are many extents, what is moved from others has a third: it has
+ * lived long and will go on to, while what is new is soon overwritten; so
+ * extents come to be mostly dead or mostly alive, and cleaning copies less.
+ * (For the protocol all three are as lanes.)  CAS the hint to a FREE
  * extent Y at generation h, then anybody CASes Y: FREE,h -> ACTIVE,h.  Two
  * lanes may pick the same Y: they share it, or the second finds it ACTIVE for
  * another log and picks again.  A hint is trusted only if its extent's state
@@ -132,12 +135,13 @@ shm_arena_generation(const struct shm_segment *segment, uint32_t extent)
 }
 
 /*
- * Reserve `bytes` (a multiple of 16) in an active extent of the log.  0:
+ * Reserve `bytes` (a multiple of 16) in an active extent of the log, for what is
+ * written first or is moved from another extent.  0:
  * *place_out is set and the peer's target pin is held; SHM_EBUSY: no extent is
  * free, nothing is held; SHM_ECORRUPT: it is more than an extent has.
  */
-int shm_arena_reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes,
-    struct shm_place *place_out);
+int shm_arena_reserve(struct shm_peer *peer, uint32_t log, bool moved,
+    uint32_t bytes, struct shm_place *place_out);
 
 /* Would that need a free extent?  As it looks now. */
 bool shm_arena_needs_free(

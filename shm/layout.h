@@ -38,7 +38,7 @@
 #define SHM_EXTENTS_MAX   (1u << 24)
 #define SHM_LOGS_MAX      8u
 #define SHM_LANES_MAX     256u
-#define SHM_LANE_EXTENTS  2u
+#define SHM_LANE_EXTENTS  3u
 #define SHM_SEGMENT_MAX   (1ull << 40) /* 36 bits of 16-byte units */
 
 /* What a segment is made for. */

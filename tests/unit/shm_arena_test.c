@@ -62,13 +62,19 @@ claim(struct shm_segment *s)
 }
 
 static struct shm_place
-reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes)
+reserve_for(struct shm_peer *peer, uint32_t log, bool moved, uint32_t bytes)
 {
 	struct shm_place place;
 
-	assert_int_equal(shm_arena_reserve(peer, log, bytes, &place), 0);
+	assert_int_equal(shm_arena_reserve(peer, log, moved, bytes, &place), 0);
 	assert_int_equal(place.bytes, bytes);
 	return place;
+}
+
+static struct shm_place
+reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes)
+{
+	return reserve_for(peer, log, false, bytes);
 }
 
 static enum shm_extent_state
@@ -185,7 +191,7 @@ more_than_an_extent_is_refused(void **state)
 	struct shm_place place;
 
 	assert_int_equal(
-	    shm_arena_reserve(f->peer, 0, EXTENT_BYTES + UNIT, &place),
+	    shm_arena_reserve(f->peer, 0, false, EXTENT_BYTES + UNIT, &place),
 	    SHM_ECORRUPT);
 	assert_int_equal(f->peer->shared->pins[SHM_PIN_TARGET], 0);
 	assert_int_equal(shm_arena_count_free(f->s, EXTENTS), EXTENTS);
@@ -202,7 +208,7 @@ no_free_extent_is_busy_and_holds_nothing(void **state)
 		shm_pin_clear(f->peer, SHM_PIN_TARGET);
 	}
 	assert_int_equal(
-	    shm_arena_reserve(f->peer, 0, UNIT, &place), SHM_EBUSY);
+	    shm_arena_reserve(f->peer, 0, false, UNIT, &place), SHM_EBUSY);
 	assert_int_equal(place.extent, 77);
 	assert_int_equal(f->peer->shared->pins[SHM_PIN_TARGET], 0);
 	assert_int_equal(shm_arena_count_free(f->s, EXTENTS), 0);
@@ -251,6 +257,37 @@ small_entries_fill_the_ends(void **state)
 	assert_int_equal(state_of(s, b.extent), SHM_ACTIVE);
 	shm_peer_release(peer);
 	shm_segment_detach(s);
+}
+
+/* Where there are many extents; in the others' extents where there are few. */
+static void
+moved_entries_have_an_extent_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+	struct shm_request r = test_request();
+	struct shm_segment *s;
+	struct shm_peer *peer;
+	struct shm_place fresh, moved;
+	struct shm_extent e;
+
+	r.extent_bytes = EXTENT_BYTES;
+	r.extent_count = 32 * SHM_LANE_EXTENTS * r.log_count * r.lane_count;
+	s = test_segment_of(&r);
+	peer = claim(s);
+	fresh = reserve(peer, 0, UNIT);
+	moved = reserve_for(peer, 0, true, UNIT);
+	assert_int_not_equal(fresh.extent, moved.extent);
+	assert_int_equal(reserve(peer, 0, UNIT).extent, fresh.extent);
+	assert_int_equal(reserve_for(peer, 0, true, UNIT).extent, moved.extent);
+	e = shm_arena_state(s, moved.extent);
+	assert_int_equal(e.log, 0);
+	assert_true(shm_arena_is_hinted(s, &e));
+	shm_peer_release(peer);
+	shm_segment_detach(s);
+
+	fresh = reserve(f->peer, 0, UNIT);
+	moved = reserve_for(f->peer, 0, true, UNIT);
+	assert_int_equal(fresh.extent, moved.extent);
 }
 
 static void
@@ -833,7 +870,7 @@ write_places(void *context)
 		struct shm_place *p = &w->places[w->count];
 		uint32_t bytes = UNIT * (1 + (uint32_t)prng_below(&prng, 8));
 
-		if (shm_arena_reserve(w->peer, 0, bytes, p) != 0)
+		if (shm_arena_reserve(w->peer, 0, false, bytes, p) != 0)
 			break;
 		memset(w->s->base + p->offset, w->mark, bytes);
 		shm_arena_account(w->s, p->extent, p->generation, p->bytes);
@@ -899,6 +936,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(no_free_extent_is_busy_and_holds_nothing),
 	TEST(logs_write_to_extents_of_their_own),
 	cmocka_unit_test(small_entries_fill_the_ends),
+	TEST(moved_entries_have_an_extent_of_their_own),
 	TEST(hint_left_by_the_dead_is_helped),
 	TEST(hint_that_its_extent_does_not_confirm_is_replaced),
 	TEST(tail_of_another_generation_reads_as_empty),
