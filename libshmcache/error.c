@@ -69,7 +69,7 @@ static const struct {
 	{ SHMCACHE_ENAME, "not a valid name of a cache" },
 	{ SHMCACHE_EFILETYPE, "not a regular file" },
 	{ SHMCACHE_EOWNER, "the cache belongs to another user" },
-	{ SHMCACHE_EFILESYSTEM, "the path is not on a tmpfs" },
+	{ SHMCACHE_EFILESYSTEM, "the path is not on a tmpfs or hugetlbfs" },
 	{ SHMCACHE_ENOTCACHE, "the file is not a cache" },
 	{ SHMCACHE_EVERSION, "made by another version of the library" },
 	{ SHMCACHE_ELAYOUT, "made by another build of the library" },

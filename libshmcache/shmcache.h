@@ -80,7 +80,7 @@ enum shmcache_error {
 	SHMCACHE_ENAME = -5022,       /* not a valid name or path */
 	SHMCACHE_EFILETYPE = -5023,   /* a symlink, FIFO, directory, ... */
 	SHMCACHE_EOWNER = -5024,      /* the file belongs to another user */
-	SHMCACHE_EFILESYSTEM = -5025, /* the path is not on a tmpfs */
+	SHMCACHE_EFILESYSTEM = -5025, /* not on a tmpfs or hugetlbfs */
 	SHMCACHE_ENOTCACHE = -5026,   /* the file is not a cache */
 	SHMCACHE_EVERSION = -5027,    /* made by an older or newer version */
 	SHMCACHE_ELAYOUT = -5028,   /* made by another build of this version */
@@ -166,8 +166,9 @@ struct shmcache_options {
 /*
  * Open the cache `name`.  A name is 1 to 200 bytes without slash or control
  * characters, and names /dev/shm/shmcache.NAME; one that starts with a slash
- * is the path of a file in an existing directory of a tmpfs.  `options` may be
- * NULL, which attaches only.  The handle is freed by shmcache_close().
+ * is the path of a file in an existing directory of a tmpfs or hugetlbfs.
+ * `options` may be NULL, which attaches only.  The handle is freed by
+ * shmcache_close().
  *
  * `read_only` maps the memory for reading: such a handle can't harm the cache,
  * takes no slot of it, leaves no reference marks and counts nothing.  It attaches

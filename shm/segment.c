@@ -66,18 +66,36 @@ shm_segment_path(const char *name, char path_out[SHM_PATH_MAX])
 	return 0;
 }
 
+/* A file that may hold a segment, or be made one. */
+struct file {
+	int fd;
+	struct stat status;
+	uint64_t
+	    page_bytes; /* of its file system: files and mappings are whole */
+};
+
+/* The bytes that the segment takes there. */
+static uint64_t
+whole_bytes(const struct file *file, const struct shm_geometry *g)
+{
+	uint64_t rest = g->total_bytes % file->page_bytes;
+
+	return g->total_bytes + (rest == 0 ? 0 : file->page_bytes - rest);
+}
+
 static int
-check_file_system(int fd, const char *path)
+check_file_system(struct file *file, const char *path)
 {
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) != 0)
+	if (fstatfs(file->fd, &fs) != 0)
 		return -errno;
-	if (fs.f_type != TMPFS_MAGIC)
+	if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC)
 		return shm_error_note(SHM_EFILESYSTEM,
-		    "%.200s is not on a tmpfs; use a name, or a path under "
-		    "/dev/shm or /run",
+		    "%.200s is not on a tmpfs or hugetlbfs; use a name, or a "
+		    "path under /dev/shm or /run",
 		    path);
+	file->page_bytes = (uint64_t)fs.f_bsize;
 	return 0;
 }
 
@@ -96,11 +114,11 @@ directory_of(const char *path, char directory[SHM_PATH_MAX])
 static int
 unnamed_error(int reason, const char *directory, const char *path)
 {
-	int fd = open(directory, O_DIRECTORY | O_CLOEXEC);
-	int error = fd < 0 ? 0 : check_file_system(fd, path);
+	struct file folder = { .fd = open(directory, O_DIRECTORY | O_CLOEXEC) };
+	int error = folder.fd < 0 ? 0 : check_file_system(&folder, path);
 
-	if (fd >= 0)
-		(void)close(fd);
+	if (folder.fd >= 0)
+		(void)close(folder.fd);
 	if (error != 0)
 		return error;
 	if (reason == EISDIR || reason == EOPNOTSUPP || reason == EINVAL)
@@ -151,11 +169,11 @@ reserve_memory(int fd, uint64_t bytes, const char *path)
 }
 
 static int
-write_tables(int fd, const struct shm_geometry *g, uint64_t signature,
-    shm_segment_init *init, void *context)
+write_tables(const struct file *file, const struct shm_geometry *g,
+    uint64_t signature, shm_segment_init *init, void *context)
 {
-	struct shm_header_shared *header = mmap(
-	    NULL, g->total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct shm_header_shared *header = mmap(NULL, whole_bytes(file, g),
+	    PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
 	int error;
 
 	if (header == MAP_FAILED)
@@ -170,7 +188,7 @@ write_tables(int fd, const struct shm_geometry *g, uint64_t signature,
 		error = -EIO;
 	else
 		error = init == NULL ? 0 : init(context, header, g);
-	(void)munmap(header, g->total_bytes);
+	(void)munmap(header, whole_bytes(file, g));
 	return error;
 }
 
@@ -196,24 +214,26 @@ shm_segment_create(const char *path, const struct shm_request *request,
     uint64_t signature, mode_t mode, shm_segment_init *init, void *context)
 {
 	struct shm_geometry geometry;
+	struct file file;
 	int error = shm_geometry_init(&geometry, request);
-	int fd;
 
 	if (error != 0)
 		return error;
-	fd = open_unnamed(path);
-	if (fd < 0)
-		return fd;
-	error = check_file_system(fd, path);
+	file.fd = open_unnamed(path);
+	if (file.fd < 0)
+		return file.fd;
+	error = check_file_system(&file, path);
 	if (error == 0)
-		error = reserve_memory(fd, geometry.total_bytes, path);
-	if (error == 0 && fchmod(fd, mode) != 0)
+		error = reserve_memory(
+		    file.fd, whole_bytes(&file, &geometry), path);
+	if (error == 0 && fchmod(file.fd, mode) != 0)
 		error = -errno;
 	if (error == 0)
-		error = write_tables(fd, &geometry, signature, init, context);
+		error =
+		    write_tables(&file, &geometry, signature, init, context);
 	if (error == 0)
-		error = link_to_name(fd, path);
-	(void)close(fd);
+		error = link_to_name(file.fd, path);
+	(void)close(file.fd);
 	return error;
 }
 
@@ -250,38 +270,39 @@ is_trusted(uid_t owner, const struct shm_access *access)
 	return false;
 }
 
-/* Never follows a link, never blocks. */
+/* Never follows a link, never blocks.  0: the file is open. */
 static int
-open_file(
-    const char *path, const struct shm_access *access, struct stat *status)
+open_file(const char *path, const struct shm_access *access, struct file *file)
 {
-	int fd = open(path, (access->read_only ? O_RDONLY : O_RDWR) |
-				O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int error = 0;
 
-	if (fd < 0)
+	file->fd =
+	    open(path, (access->read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW |
+			   O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (file->fd < 0)
 		return open_error(errno, path);
-	if (fstat(fd, status) != 0)
+	if (fstat(file->fd, &file->status) != 0)
 		error = -errno;
-	else if (!S_ISREG(status->st_mode))
+	else if (!S_ISREG(file->status.st_mode))
 		error = open_error(ELOOP, path);
-	else if (!is_trusted(status->st_uid, access))
+	else if (!is_trusted(file->status.st_uid, access))
 		error = shm_error_note(SHM_EOWNER, "%.200s belongs to user %ju",
-		    path, (uintmax_t)status->st_uid);
+		    path, (uintmax_t)file->status.st_uid);
 	else
-		error = check_file_system(fd, path);
+		error = check_file_system(file, path);
 	if (error != 0)
-		(void)close(fd);
-	return error != 0 ? error : fd;
+		(void)close(file->fd);
+	return error;
 }
 
 /* Checks the header; copies the geometry, which is then known to fit. */
 static int
-read_header(int fd, uint64_t file_bytes, uint64_t signature, const char *path,
+read_header(const struct file *file, uint64_t signature, const char *path,
     struct shm_geometry *geometry)
 {
 	struct shm_header_shared header;
-	ssize_t got = pread(fd, &header, sizeof(header), 0);
+	ssize_t got = pread(file->fd, &header, sizeof(header), 0);
+	uint64_t file_bytes = (uint64_t)file->status.st_size;
 
 	if (got < (ssize_t)offsetof(struct shm_header_shared, segment_id) ||
 	    memcmp(header.magic, SHM_MAGIC, sizeof(header.magic)) != 0)
@@ -303,11 +324,11 @@ read_header(int fd, uint64_t file_bytes, uint64_t signature, const char *path,
 	    memcmp(geometry, &header.geometry, sizeof(*geometry)) != 0)
 		return shm_error_note(
 		    SHM_ECORRUPT, "%.200s has a damaged header", path);
-	if (file_bytes < geometry->total_bytes)
+	if (file_bytes < whole_bytes(file, geometry))
 		return shm_error_note(SHM_ECORRUPT,
 		    "%.200s is truncated: %llu bytes of %llu", path,
 		    (unsigned long long)file_bytes,
-		    (unsigned long long)geometry->total_bytes);
+		    (unsigned long long)whole_bytes(file, geometry));
 	if (geometry->request.page_bytes != (uint32_t)sysconf(_SC_PAGESIZE))
 		return shm_error_note(SHM_ELAYOUT,
 		    "%.200s was made with pages of %u bytes", path,
@@ -317,11 +338,11 @@ read_header(int fd, uint64_t file_bytes, uint64_t signature, const char *path,
 
 /* Maps the file through the descriptor that carries the process's lock. */
 static int
-map_file(int fd, struct shm_segment *segment)
+map_file(const struct file *file, struct shm_segment *segment)
 {
-	size_t bytes = segment->geometry.total_bytes;
+	size_t bytes = whole_bytes(file, &segment->geometry);
 	int protection = PROT_READ | (segment->read_only ? 0 : PROT_WRITE);
-	void *base = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
+	void *base = mmap(NULL, bytes, protection, MAP_SHARED, file->fd, 0);
 
 	if (base == MAP_FAILED)
 		return -errno;
@@ -333,6 +354,7 @@ map_file(int fd, struct shm_segment *segment)
 	}
 	(void)madvise(base, bytes, MADV_HUGEPAGE); /* where it can be had */
 	segment->base = base;
+	segment->mapped_bytes = bytes;
 	segment->header = base;
 	segment->segment_id = segment->header->segment_id;
 	return 0;
@@ -344,7 +366,7 @@ map_file(int fd, struct shm_segment *segment)
 
 /* Unlinks `path` if it is still the file that is open. */
 static int
-unlink_same(int fd, const char *path, const struct stat *status)
+unlink_same(const struct file *file, const char *path)
 {
 	struct flock lock = { .l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
@@ -352,14 +374,14 @@ unlink_same(int fd, const char *path, const struct stat *status)
 		.l_len = 1 };
 	struct stat now;
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+	if (fcntl(file->fd, F_OFD_SETLK, &lock) != 0)
 		return errno != EAGAIN && errno != EACCES
 			   ? -errno
 			   : shm_error_note(SHM_EREMOVED,
 				 "%.200s is being removed by another", path);
 	if (lstat(path, &now) == 0) {
-		if (now.st_dev != status->st_dev ||
-		    now.st_ino != status->st_ino)
+		if (now.st_dev != file->status.st_dev ||
+		    now.st_ino != file->status.st_ino)
 			return 0; /* somebody else has */
 		if (unlink(path) == 0)
 			return 0;
@@ -373,56 +395,57 @@ unlink_same(int fd, const char *path, const struct stat *status)
 /* Marks what is open as retired: first, so that a removal that is killed half
    way is finished by whoever opens it next. */
 static int
-mark_retired(
-    int fd, const struct shm_geometry *geometry, shm_segment_retired_hook *hook)
+mark_retired(const struct file *file, const struct shm_geometry *geometry,
+    shm_segment_retired_hook *hook)
 {
-	struct shm_header_shared *header = mmap(NULL, geometry->total_bytes,
-	    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint64_t bytes = whole_bytes(file, geometry);
+	struct shm_header_shared *header =
+	    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
 
 	if (header == MAP_FAILED)
 		return -errno;
 	(void)shm_cas64(&header->state, SHM_STATE_LIVE, SHM_STATE_RETIRED);
 	if (hook != NULL)
 		hook(header, geometry);
-	(void)munmap(header, geometry->total_bytes);
+	(void)munmap(header, bytes);
 	return 0;
 }
 
 /* Mark, then unlink, what is open. */
 static int
-retire(int fd, const struct stat *status, const char *path,
+retire(const struct file *file, const char *path,
     const struct shm_geometry *geometry, shm_segment_retired_hook *hook)
 {
-	int error = mark_retired(fd, geometry, hook);
+	int error = mark_retired(file, geometry, hook);
 
-	return error != 0 ? error : unlink_same(fd, path, status);
+	return error != 0 ? error : unlink_same(file, path);
 }
 
 static int
-attach_file(int fd, const struct stat *status, uint64_t signature,
+attach_file(const struct file *file, uint64_t signature,
     shm_segment_retired_hook *hook, struct shm_segment *segment)
 {
-	int error = read_header(fd, (uint64_t)status->st_size, signature,
-	    segment->path, &segment->geometry);
+	int error =
+	    read_header(file, signature, segment->path, &segment->geometry);
 
 	if (error != 0)
 		return error;
-	segment->device = status->st_dev;
-	segment->inode = status->st_ino;
+	segment->device = file->status.st_dev;
+	segment->inode = file->status.st_ino;
 	segment->alive_until_ms =
 	    calloc(segment->geometry.request.process_count, sizeof(uint64_t));
 	if (segment->alive_until_ms == NULL)
 		return -ENOMEM;
 	segment->process = SHM_PROCESS_NONE;
 	if (!segment->read_only)
-		error = shm_process_lock(fd, segment);
+		error = shm_process_lock(file->fd, segment);
 	if (error == 0)
-		error = map_file(fd, segment);
+		error = map_file(file, segment);
 	if (error == 0 && shm_segment_retired(segment)) {
 		if (!segment->read_only)
-			error = retire(fd, status, segment->path,
-			    &segment->geometry, hook);
-		(void)munmap(segment->base, segment->geometry.total_bytes);
+			error = retire(
+			    file, segment->path, &segment->geometry, hook);
+		(void)munmap(segment->base, segment->mapped_bytes);
 		if (error == 0)
 			error = open_error(ENOENT, segment->path);
 	}
@@ -442,25 +465,24 @@ shm_segment_attach(const char *path, uint64_t signature,
     struct shm_segment **segment_out)
 {
 	size_t path_bytes = strlen(path) + 1;
-	struct stat status;
 	struct shm_segment *segment;
-	int error, fd;
+	struct file file;
+	int error;
 
 	if (access == NULL)
 		access = &plain_access;
-	fd = open_file(path, access, &status);
-
-	if (fd < 0)
-		return fd;
+	error = open_file(path, access, &file);
+	if (error != 0)
+		return error;
 	segment = calloc(1, sizeof(*segment) + path_bytes);
 	if (segment == NULL) {
 		error = -ENOMEM;
 	} else {
 		memcpy(segment->path, path, path_bytes);
 		segment->read_only = access->read_only;
-		error = attach_file(fd, &status, signature, hook, segment);
+		error = attach_file(&file, signature, hook, segment);
 	}
-	(void)close(fd); /* the lock lives on with the mapping */
+	(void)close(file.fd); /* the lock lives on with the mapping */
 	if (error != 0) {
 		free(segment);
 		return error;
@@ -472,7 +494,7 @@ shm_segment_attach(const char *path, uint64_t signature,
 void
 shm_segment_detach(struct shm_segment *segment)
 {
-	(void)munmap(segment->base, segment->geometry.total_bytes);
+	(void)munmap(segment->base, segment->mapped_bytes);
 	shm_segment_forget(segment);
 }
 
@@ -524,19 +546,18 @@ shm_segment_retire(const char *path, uint64_t signature,
     const struct shm_access *access, shm_segment_retired_hook *hook)
 {
 	struct shm_geometry geometry;
-	struct stat status;
-	int error, fd = open_file(
-		       path, access != NULL ? access : &plain_access, &status);
+	struct file file;
+	int error =
+	    open_file(path, access != NULL ? access : &plain_access, &file);
 
-	if (fd < 0)
-		return fd;
-	error = read_header(
-	    fd, (uint64_t)status.st_size, signature, path, &geometry);
+	if (error != 0)
+		return error;
+	error = read_header(&file, signature, path, &geometry);
 	if (error == 0)
-		error = check_unlink(path, &status);
+		error = check_unlink(path, &file.status);
 	if (error == 0)
-		error = retire(fd, &status, path, &geometry, hook);
-	(void)close(fd);
+		error = retire(&file, path, &geometry, hook);
+	(void)close(file.fd);
 	return error;
 }
 

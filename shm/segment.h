@@ -30,6 +30,7 @@ struct shm_peer;
    `alive_until_ms` (atomic, a cache of probes) and `peers` (caller's lock). */
 struct shm_segment {
 	uint8_t *base;
+	uint64_t mapped_bytes; /* whole pages of the file system */
 	struct shm_header_shared *header;
 	struct shm_geometry geometry;
 	uint64_t id; /* of this attachment; never used twice in a process */
