@@ -211,6 +211,31 @@ open_reading(struct hostile *h)
 	(void)shmcache_exists(h->cache, key, make_key(key, 0));
 }
 
+/* A second name, since a cache that looks removed may lose the first: the next
+   who opens it finishes the removal. */
+static void
+link_name(const struct hostile *h, bool back)
+{
+	char kept[sizeof(h->path) + 8];
+
+	(void)snprintf(kept, sizeof(kept), "%s-kept", h->path);
+	if (link(back ? kept : h->path, back ? h->path : kept) != 0 &&
+	    errno != EEXIST) {
+		perror(h->path);
+		exit(1);
+	}
+}
+
+void
+hostile_unlink(const struct hostile *h)
+{
+	char kept[sizeof(h->path) + 8];
+
+	(void)snprintf(kept, sizeof(kept), "%s-kept", h->path);
+	(void)unlink(kept);
+	(void)unlink(h->path);
+}
+
 void
 hostile_open(struct hostile *h, const char *path)
 {
@@ -243,6 +268,7 @@ hostile_open(struct hostile *h, const char *path)
 	if (h->sound == NULL)
 		exit(1);
 	memcpy(h->sound, h->bytes, h->length);
+	link_name(h, false);
 	find_parts(h);
 }
 
@@ -269,6 +295,7 @@ hostile_restore(struct hostile *h)
 		return;
 	(void)shmcache_close(h->reading);
 	(void)shmcache_close(h->cache);
+	link_name(h, true);
 	must_open(h, NULL, &h->cache);
 	open_reading(h);
 	memcpy(h->sound, h->bytes, h->length);
@@ -281,7 +308,7 @@ hostile_close(struct hostile *h)
 	(void)shmcache_close(h->reading);
 	(void)shmcache_close(h->cache);
 	(void)munmap(h->bytes, h->length);
-	(void)unlink(h->path);
+	hostile_unlink(h);
 	free(h->sound);
 }
 

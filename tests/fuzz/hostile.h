@@ -47,6 +47,9 @@ struct hostile {
 void hostile_open(struct hostile *h, const char *path);
 void hostile_close(struct hostile *h);
 
+/* Only the names; what may be done while the process ends. */
+void hostile_unlink(const struct hostile *h);
+
 /* Put all bytes back, and open what has left the cache anew. */
 void hostile_restore(struct hostile *h);
 

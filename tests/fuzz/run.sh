@@ -73,7 +73,7 @@ done
 failed=0
 for pid in "${pids[@]}"; do
 	wait "$pid" || failed=1
-	rm -f "/dev/shm/shmcache.test-$pid-fuzz"
+	rm -f "/dev/shm/shmcache.test-$pid-fuzz"*
 done
 if [ $failed = 1 ]; then
 	grep -hE -A 25 'ERROR|SUMMARY|stray|no end|unlisted|runtime error' \

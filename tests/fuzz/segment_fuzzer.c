@@ -33,7 +33,7 @@ static void
 clean_up(void)
 {
 	if (getpid() == owner)
-		(void)unlink(hostile.path);
+		hostile_unlink(&hostile);
 }
 
 int
