@@ -6,12 +6,17 @@
 #   tests/mutants/derived.sh WORKDIR [PATTERN]
 #
 # Builds a copy of the tree with all mistakes of derive.sh in it, once, and runs
-# the test programs with each switched on, only those that come to its place, until
-# one fails: first the quick programs for all mistakes, then the slower ones.  PATTERN (grep -E) chooses names.
+# the test programs with each switched on, only those that come to its place,
+# until one fails: first the quick programs for all mistakes, then the slower
+# ones; a file's own unit test first.  PATTERN (grep -E) chooses names.
 #
-# Results are appended to WORKDIR/results, and what is there is not run again:
-# so a run can be broken off and gone on with.  Remove WORKDIR to begin anew.  The
-# mistakes come in a random order, so that a part of a run tells of the whole.
+# It can be broken off and gone on with.  WORKDIR/noticed has the mistakes that
+# were, and by whom; WORKDIR/passed the programs that ran with one and passed.
+# When tests are new or have changed, those alone are built, measured and asked
+# about the mistakes that are left.  When the library has changed, remove
+# WORKDIR.  The mistakes come in a random order, so that a part of a run tells of
+# the whole.  JOBS (1) is how many run at a time; LONGEST (600) leaves out
+# programs that take more seconds.
 #
 # survivors.list names those that are known to survive, each with the reason.
 # One that survives and is not there fails, and so does one that is there and
@@ -29,6 +34,8 @@ work=$(cd "$1" && pwd)
 pattern=${2:-.}
 known=$PWD/tests/mutants/survivors.list
 tree=$work/tree
+jobs=${JOBS:-1}
+longest=${LONGEST:-600}
 unset SHM_MUTANT SHM_MUTANT_SEEN
 
 # All that may notice a mistake.  Not those that count instructions, or test the
@@ -48,13 +55,17 @@ programs() {
 
 prepare() {
 	mkdir -p "$tree"
-	cp -r Makefile VERSION shm libshmcache tests scripts tools demo bench \
-	    docs "$tree/"
+	cp -r Makefile VERSION shm libshmcache scripts tools demo bench docs \
+	    "$tree/"
 	tests/mutants/derive.sh "$tree" >"$work/list.new" || exit
+	shuf "$work/list.new" >"$work/list"
+}
+
+build() {
+	cp -ru --preserve=timestamps tests "$tree/"
 	make -C "$tree" -j"$(nproc)" BUILD=build \
 	    CPPFLAGS='-include shm/mutant.h' tools tests >"$work/make" 2>&1 ||
 	    { tail -n 20 "$work/make" && exit 1; }
-	measure && shuf "$work/list.new" >"$work/list"
 }
 
 now_ms() {
@@ -64,18 +75,19 @@ now_ms() {
 # $1: seconds of processor time that each process may take; then a command of
 # programs(), in the tree.  Its exit status; 124 for one that goes on and on.
 run() {
-	local limit=$1 rc pids
+	local limit=$1 me=$BASHPID rc pids
 	shift
 	# shellcheck disable=SC2086
 	(cd "$tree" && ulimit -t "$limit" && SHMCACHE_BUILD=$tree/build \
-	    MUTANT_RUN=$$ timeout -k 1 $((limit * 15)) build/$* \
-	    >"$work/output" 2>&1 </dev/null) 2>/dev/null
+	    MUTANT_RUN=$me timeout -k 1 $((limit * 15)) build/$* \
+	    >"$work/output.$me" 2>&1 </dev/null) 2>/dev/null
 	rc=$?
 	[ $rc = 0 ] && return
 	case $rc in
 	137 | 152) rc=124 ;; # SIGKILL, SIGXCPU
 	esac
-	pids=$(grep -lsFz "MUTANT_RUN=$$" /proc/[0-9]*/environ | tr -dc '0-9\n')
+	pids=$(grep -lsFz "MUTANT_RUN=$me" /proc/[0-9]*/environ |
+	    tr -dc '0-9\n')
 	# shellcheck disable=SC2086
 	[ -z "$pids" ] || kill -KILL $pids 2>/dev/null
 	find /dev/shm -maxdepth 1 -name 'shmcache.*test-*' -mmin +5 \
@@ -83,41 +95,68 @@ run() {
 	return $rc
 }
 
-# How long each takes with no mistake, and to which places it comes.
-measure() {
-	local number=0 command start rc
-	rm -f "$work"/reach.* "$work/programs.new"
-	while read -r command; do
-		number=$((number + 1))
-		truncate -s 0 "$work/seen" && truncate -s 4096 "$work/seen"
-		start=$(now_ms)
-		SHM_MUTANT_SEEN=$work/seen run 600 "$command"
-		rc=$?
-		if [ $rc = 77 ]; then
-			continue
-		elif [ $rc != 0 ]; then
-			echo "$command fails without any mistake" >&2
-			cat "$work/output" >&2
-			return 1
-		fi
-		echo "$(($(now_ms) - start)) $number $command" \
-		    >>"$work/programs.new"
-		od -An -v -tu1 -w1 "$work/seen" |
-		    awk '$1 { print NR - 1 }' >"$work/reach.$number"
-	done < <(programs)
-	sort -n "$work/programs.new" >"$work/programs"
+# A program's name as that of a file: "multi_history_test_ops_4000000".
+file_of() {
+	local name=${1#tests/}
+	echo "${name//[^a-z0-9]/_}"
 }
 
-# $1: number of a mistake; of the programs that take from $2 to $3 ms, who notices
-# it; "" if nobody does.
+# How long each takes with no mistake, and to which places it comes; what others
+# passed with is forgotten, for the program is another now.
+measure() {
+	local command name start rc ms
+	: >"$work/programs"
+	while read -r command; do
+		name=$(file_of "$command")
+		if [ "$tree/build/${command%% *}" -nt "$work/reach.$name" ]; then
+			truncate -s 0 "$work/seen"
+			truncate -s 4096 "$work/seen"
+			start=$(now_ms)
+			SHM_MUTANT_SEEN=$work/seen run 600 "$command"
+			rc=$?
+			ms=$(($(now_ms) - start))
+			if [ $rc != 0 ] && [ $rc != 77 ]; then
+				echo "$command fails without any mistake" >&2
+				cat "$work/output.$BASHPID" >&2
+				return 1
+			fi
+			od -An -v -tu1 -w1 "$work/seen" |
+			    awk '$1 { print NR - 1 }' >"$work/reach.$name"
+			echo "$ms" >"$work/ms.$name"
+			grep -vF "	$name	" "$work/passed" >"$work/passed.new"
+			mv "$work/passed.new" "$work/passed"
+		fi
+		echo "$(cat "$work/ms.$name") $name $command" >>"$work/programs"
+	done < <(programs)
+	sort -n -o "$work/programs" "$work/programs"
+}
+
+# The programs that come to mistake $1, which is in file $2, and take from $3 to
+# $4 ms: "MS NAME COMMAND", a file's own unit test first.
+who_comes() {
+	local ms name command own rank
+	own=${2//\//_}
+	own=${own%.*}_test
+	while read -r ms name command; do
+		[ "$ms" -ge "$3" ] && [ "$ms" -lt "$4" ] &&
+		    grep -qx "$1" "$work/reach.$name" || continue
+		rank=1
+		[ "$name" != "unit_$own" ] || rank=0
+		echo "$rank $ms $name $command"
+	done <"$work/programs" | sort -s -n -k 1,1 | cut -d ' ' -f 2-
+}
+
+# $1, $2: number and name of a mistake; of the programs that take from $3 to $4 ms,
+# who notices it; "" if nobody does.
 noticed_by() {
-	local ms number command
-	while read -r ms number command; do
-		[ "$ms" -ge "$2" ] && [ "$ms" -lt "$3" ] &&
-		    grep -qx "$1" "$work/reach.$number" || continue
+	local ms name command
+	while read -r ms name command; do
+		grep -qxF "$2	$name	" "$work/passed" && continue
 		SHM_MUTANT=$1 run $((ms * 2 / 1000 + 2)) "$command"
 		case $? in
-		0 | 77) ;;
+		0 | 77)
+			printf '%s\t%s\t\n' "$2" "$name" >>"$work/passed"
+			;;
 		124)
 			echo "${command##*/} hangs"
 			return
@@ -127,60 +166,75 @@ noticed_by() {
 			return
 			;;
 		esac
-	done <"$work/programs"
+	done < <(who_comes "$1" "${2%%:*}" "$3" "$4")
 }
 
-# The programs that take from $1 to $2 ms, for all mistakes that nobody has noticed
-# yet; in the `last` round, who is not noticed survives.
-try_all() {
-	local number name text by
+is_noticed() {
+	cut -f 1 "$work/noticed" | grep -qxF "$1"
+}
+
+# Asks the programs that take from $1 to $2 ms about each $jobs-th mistake that
+# nobody has noticed yet, from the $3rd on.
+try_each() {
+	local number name text by n=0
 	while IFS=$'\t' read -r number name text; do
-		[[ $name =~ $pattern ]] || continue
-		cut -f 1 "$work/results" | grep -qxF "$name" && continue
-		if grep -qx "$number" "$work"/reach.*; then
-			by=$(noticed_by "$number" "$1" "$2")
-		else
-			by="nobody comes there"
-		fi
-		[ -n "$by" ] || [ "${3-}" = last ] || continue
-		printf '%s\t%s\t%s\n' "$name" "$by" "$text" |
-		    tee -a "$work/results"
+		[ $((n++ % jobs)) = "$3" ] && [[ $name =~ $pattern ]] &&
+		    ! is_noticed "$name" || continue
+		by=$(noticed_by "$number" "$name" "$1" "$2")
+		[ -z "$by" ] || printf '%s\t%s\n' "$name" "$by" |
+		    tee -a "$work/noticed"
 	done <"$work/list"
+}
+
+try_all() {
+	local job
+	for ((job = 0; job < jobs; job++)); do
+		try_each "$1" "$2" "$job" &
+	done
+	wait
 }
 
 # Prints those that should not be; the last line counts.
 judge() {
-	awk -F '\t' -v known="$known" '
+	awk -F '\t' -v known="$known" -v noticed="$work/noticed" \
+	    -v pattern="$pattern" '
 	BEGIN {
 		while ((getline line <known) > 0)
 			if (line ~ /^[a-z]/) {
 				split(line, part, " ")
 				listed[part[1]] = 1
 			}
+		while ((getline line <noticed) > 0) {
+			split(line, part, "\t")
+			by[part[1]] = part[2]
+		}
 	}
+	$2 !~ pattern { next }
 	{
-		survives = $2 == "" || $2 == "nobody comes there"
-		if (!survives)
-			caught++
-		if (survives && listed[$1])
+		all++
+		survives = !($2 in by)
+		if (survives && listed[$2])
 			survived++
-		if (survives && !listed[$1])
-			print "MISSED  ", $1, " ", $3, ($2 != "" ? "(" $2 ")" : "")
-		if (!survives && listed[$1])
-			print "CAUGHT after all", $1, "by", $2
-		bad += survives != (listed[$1] == 1)
+		if (survives && !listed[$2])
+			print "MISSED  ", $2, " ", $3
+		if (!survives && listed[$2])
+			print "CAUGHT after all", $2, "by", by[$2]
+		caught += !survives
+		bad += survives != (listed[$2] == 1)
 	}
 	END {
-		printf "%d caught, %d of %d survive as the list says\n",
-		    caught, survived, NR
-		printf "%d passed, %d failed\n", NR - bad, bad
+		printf "%d of %d caught; %d survive as the list says\n",
+		    caught, all, survived
+		printf "%d passed, %d failed\n", all - bad, bad
 		exit bad > 0
-	}' "$work/results"
+	}' "$work/list"
 }
 
+touch "$work/noticed" "$work/passed"
 [ -e "$work/list" ] || prepare || exit
-touch "$work/results" "$known"
+build
+measure || exit
 try_all 0 1000
 try_all 1000 9000
-try_all 9000 10000000 last
+try_all 9000 $((longest * 1000))
 judge

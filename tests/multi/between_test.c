@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * between_test.c - a call comes between any two instructions of another
+ *
+ * One thread executes a call instruction by instruction (steps.h); after the
+ * n-th another thread makes a call of its own about the same key, wholly; then
+ * the first goes on.  This for every pair of calls, for each n (or every so many
+ * of them: --every), from different states of the key.
+ *
+ * What the two calls return, and what the key has in the end, must be as if one
+ * had come after the other, whichever; which that would be is found out by doing
+ * both.  And the cache must be sound: a tentative word that was made final
+ * though somebody took it away is a key with two entries.  (What a call stores
+ * is of the time when it began, so a flush that comes between may take it, even
+ * if the call has seen what the flush left.)
+ */
+#include "tests/support/cache.h"
+#include "tests/support/run.h"
+#include "tests/support/steps.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint64_t every = TEST_ASAN ? 2999 : 601;
+
+#define KEY       "the key of both"
+#define KEY_BYTES (sizeof(KEY) - 1)
+#define TEXT_MAX  40u
+
+static struct shmcache *cache;
+
+/* What the key has before. */
+enum state { ABSENT, TEXT, COUNTER, LOADING, STATES };
+static const char *const state_names[] = { "absent", "text", "counter",
+	"loading" };
+
+/* Of one run, for both calls. */
+static struct {
+	uint64_t version;
+	struct shmcache_token token;
+} given;
+
+/* A call, and what it returned. */
+struct act {
+	const char *name;
+	int (*call)(const char *who, char read[TEXT_MAX]);
+	enum state only_in; /* STATES: anywhere */
+};
+
+struct done {
+	int result;
+	char read[TEXT_MAX];
+};
+
+struct outcome {
+	struct done by[2];
+	char left[TEXT_MAX]; /* "" if nothing is there */
+};
+
+static int
+do_get(const char *who, char read[TEXT_MAX])
+{
+	size_t bytes;
+
+	(void)who;
+	return shmcache_get(
+	    cache, KEY, KEY_BYTES, read, TEXT_MAX - 1, &bytes, NULL);
+}
+
+static int
+do_set(const char *who, char read[TEXT_MAX])
+{
+	(void)read;
+	return shmcache_set(cache, KEY, KEY_BYTES, who, strlen(who), 0, 0);
+}
+
+static int
+do_add(const char *who, char read[TEXT_MAX])
+{
+	(void)read;
+	return shmcache_add(cache, KEY, KEY_BYTES, who, strlen(who), 0, 0);
+}
+
+static int
+do_replace(const char *who, char read[TEXT_MAX])
+{
+	(void)read;
+	return shmcache_replace(cache, KEY, KEY_BYTES, who, strlen(who), 0, 0);
+}
+
+static int
+do_cas(const char *who, char read[TEXT_MAX])
+{
+	(void)read;
+	return shmcache_cas(
+	    cache, KEY, KEY_BYTES, who, strlen(who), 0, 0, given.version);
+}
+
+static int
+do_append(const char *who, char read[TEXT_MAX])
+{
+	(void)read;
+	return shmcache_append(cache, KEY, KEY_BYTES, who, strlen(who));
+}
+
+static int
+do_incr(const char *who, char read[TEXT_MAX])
+{
+	int64_t initial = 100, value = 0;
+	int result = shmcache_incr(cache, KEY, KEY_BYTES,
+	    who[0] == 'f' ? 1 : 10, &initial, SHMCACHE_TTL_NONE, &value);
+
+	(void)snprintf(read, TEXT_MAX, "%" PRId64, value);
+	return result;
+}
+
+static int
+do_delete(const char *who, char read[TEXT_MAX])
+{
+	(void)who;
+	(void)read;
+	return shmcache_delete(cache, KEY, KEY_BYTES);
+}
+
+static int
+do_touch(const char *who, char read[TEXT_MAX])
+{
+	(void)who;
+	(void)read;
+	return shmcache_touch(cache, KEY, KEY_BYTES, SHMCACHE_TTL_NONE);
+}
+
+static int
+do_flush(const char *who, char read[TEXT_MAX])
+{
+	(void)who;
+	(void)read;
+	return shmcache_flush(cache);
+}
+
+static int
+do_fill(const char *who, char read[TEXT_MAX])
+{
+	char value[TEXT_MAX];
+	struct shmcache_loaded loaded = { .value = value,
+		.value_bytes = strlen(who) };
+
+	(void)read;
+	memcpy(value, who, strlen(who));
+	return shmcache_fill(
+	    cache, KEY, KEY_BYTES, &given.token, 0, &loaded, NULL);
+}
+
+static const struct act acts[] = {
+	{ "get", do_get, STATES },
+	{ "set", do_set, STATES },
+	{ "add", do_add, STATES },
+	{ "replace", do_replace, STATES },
+	{ "append", do_append, STATES },
+	{ "incr", do_incr, STATES },
+	{ "delete", do_delete, STATES },
+	{ "touch", do_touch, STATES },
+	{ "flush", do_flush, STATES },
+	{ "cas", do_cas, TEXT },
+	{ "fill", do_fill, LOADING },
+};
+
+static void
+prepare(enum state state)
+{
+	struct shmcache_value value;
+	char text[TEXT_MAX];
+	size_t bytes;
+
+	(void)shmcache_delete(cache, KEY, KEY_BYTES);
+	if (state == LOADING) {
+		CHECK_RESULT(shmcache_begin_load(cache, KEY, KEY_BYTES, NULL,
+				 &value, &given.token),
+		    0);
+		CHECK(value.source == SHMCACHE_LEAD);
+	} else if (state == COUNTER) {
+		static const int64_t seven = 7;
+
+		CHECK_RESULT(shmcache_incr(cache, KEY, KEY_BYTES, 1, &seven,
+				 SHMCACHE_TTL_NONE, NULL),
+		    0);
+	} else if (state == TEXT) {
+		CHECK_RESULT(
+		    shmcache_set(cache, KEY, KEY_BYTES, "5", 1, 0, 0), 0);
+		CHECK_RESULT(shmcache_gets(cache, KEY, KEY_BYTES, text,
+				 TEXT_MAX, &bytes, NULL, &given.version),
+		    0);
+	}
+}
+
+/* How a run ends: nothing is left of the load. */
+static void
+finish(enum state state, struct outcome *outcome)
+{
+	size_t bytes = 0;
+	int result = shmcache_peek(
+	    cache, KEY, KEY_BYTES, outcome->left, TEXT_MAX - 1, &bytes, NULL);
+
+	CHECK(result == 0 || result == SHMCACHE_ENOENT);
+	if (state == LOADING)
+		(void)shmcache_abandon(cache, &given.token);
+}
+
+static void
+act_by(const struct act *act, const char *who, struct done *done)
+{
+	done->result = act->call(who, done->read);
+}
+
+/* The second thread. */
+static struct {
+	pthread_t thread;
+	sem_t go, ready;
+	const struct act *act; /* NULL: end */
+	struct done *done;
+} other;
+
+static void *
+live_other(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		while (sem_wait(&other.go) != 0)
+			;
+		if (other.act == NULL)
+			return NULL;
+		act_by(other.act, "second", other.done);
+		(void)sem_post(&other.ready);
+	}
+}
+
+static void
+let_other(const struct act *act, struct done *done)
+{
+	other.act = act;
+	other.done = done;
+	(void)sem_post(&other.go);
+	while (act != NULL && sem_wait(&other.ready) != 0)
+		;
+}
+
+static void
+begin(void)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	struct done done = { 0 };
+
+	if (!steps_possible())
+		skip("a process cannot step itself here");
+	options.capacity_bytes = 2u << 20;
+	options.expected_items = 16;
+	options.peer_slots = 8;
+	options.process_slots = 4;
+	cache = cache_create("between", &options);
+	CHECK(sem_init(&other.go, 0, 0) == 0);
+	CHECK(sem_init(&other.ready, 0, 0) == 0);
+	CHECK(pthread_create(&other.thread, NULL, live_other, NULL) == 0);
+	prepare(TEXT);
+	let_other(&acts[0], &done);
+}
+
+static void
+end(void)
+{
+	let_other(NULL, NULL);
+	CHECK(pthread_join(other.thread, NULL) == 0);
+	cache_finish(cache);
+}
+
+/* One pair of calls. */
+struct pair {
+	const struct act *first, *second;
+	enum state state;
+	struct outcome wanted[2];
+	struct outcome got;
+	uint64_t at; /* the second comes after this instruction */
+	bool came;
+};
+
+static bool
+come_between(void *context, uint64_t step)
+{
+	struct pair *pair = context;
+
+	if (step < pair->at)
+		return true;
+	pair->came = true;
+	let_other(pair->second, &pair->got.by[1]);
+	return false;
+}
+
+static void
+do_first(void *argument)
+{
+	struct pair *pair = argument;
+
+	act_by(pair->first, "first", &pair->got.by[0]);
+}
+
+/* What must come out: first before second, and second before first. */
+static void
+find_out(struct pair *pair)
+{
+	memset(pair->wanted, 0, sizeof(pair->wanted));
+	prepare(pair->state);
+	act_by(pair->first, "first", &pair->wanted[0].by[0]);
+	let_other(pair->second, &pair->wanted[0].by[1]);
+	finish(pair->state, &pair->wanted[0]);
+	prepare(pair->state);
+	let_other(pair->second, &pair->wanted[1].by[1]);
+	act_by(pair->first, "first", &pair->wanted[1].by[0]);
+	finish(pair->state, &pair->wanted[1]);
+}
+
+static void
+check_outcome(const struct pair *pair)
+{
+	const struct outcome *got = &pair->got;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (memcmp(got->by, pair->wanted[i].by, sizeof(got->by)) == 0 &&
+		    (strcmp(got->left, pair->wanted[i].left) == 0 ||
+			(pair->second->call == do_flush && *got->left == '\0')))
+			return;
+	check_failed(__FILE__, __LINE__,
+	    "%s after instruction %" PRIu64 " of %s, of a key that is %s: %s "
+	    "gave %d (%s), %s gave %d (%s), left is \"%s\"",
+	    pair->second->name, pair->at, pair->first->name,
+	    state_names[pair->state], pair->first->name, got->by[0].result,
+	    got->by[0].read, pair->second->name, got->by[1].result,
+	    got->by[1].read, got->left);
+}
+
+/* How many instructions the first call has, alone. */
+static uint64_t
+count_steps(struct pair *pair)
+{
+	prepare(pair->state);
+	return steps_run(steps_go_on, NULL, do_first, pair);
+}
+
+static void
+try_pair(struct pair *pair, unsigned salt)
+{
+	uint64_t steps;
+
+	find_out(pair);
+	steps = count_steps(pair);
+	finish(pair->state, &pair->got);
+	for (pair->at = 1 + salt % every; pair->at < steps; pair->at += every) {
+		memset(&pair->got, 0, sizeof(pair->got));
+		pair->came = false;
+		prepare(pair->state);
+		(void)steps_run(come_between, pair, do_first, pair);
+		if (!pair->came) /* not all runs are of one length */
+			let_other(pair->second, &pair->got.by[1]);
+		finish(pair->state, &pair->got);
+		check_outcome(pair);
+		cache_check_live(cache);
+	}
+}
+
+static void
+in_state(enum state state)
+{
+	unsigned salt = (unsigned)run_seed();
+
+	begin();
+	for (unsigned i = 0; i < TEST_COUNT_OF(acts); i++)
+		for (unsigned j = 0; j < TEST_COUNT_OF(acts); j++) {
+			struct pair pair = { .first = &acts[i],
+				.second = &acts[j],
+				.state = state };
+			bool fits = (acts[i].only_in == STATES ||
+					acts[i].only_in == state) &&
+				    (acts[j].only_in == STATES ||
+					acts[j].only_in == state);
+
+			/* What is not about the load goes with ABSENT. */
+			if (state == LOADING && (acts[i].call == do_fill) ==
+						    (acts[j].call == do_fill))
+				fits = false;
+			if (fits)
+				try_pair(&pair, salt++);
+		}
+	end();
+}
+
+static void
+key_is_absent(void)
+{
+	in_state(ABSENT);
+}
+
+static void
+key_has_text(void)
+{
+	in_state(TEXT);
+}
+
+static void
+key_is_a_counter(void)
+{
+	in_state(COUNTER);
+}
+
+static void
+key_is_being_loaded(void)
+{
+	in_state(LOADING);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct test_case cases[] = { CASE(key_is_absent),
+		CASE(key_has_text), CASE(key_is_a_counter),
+		CASE(key_is_being_loaded) };
+	static const struct test_option options[] = { { "every", &every,
+	    "try each so many-th instruction" } };
+	static const struct test_suite suite = { .cases = cases,
+		.case_count = TEST_COUNT_OF(cases),
+		.options = options,
+		.option_count = TEST_COUNT_OF(options) };
+
+	return run_suite(argc, argv, &suite);
+}
