@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libshmcache_memory_test.c - the n-th allocation of a call fails
+ *
+ * This program's own malloc(), calloc(), realloc() and aligned_alloc() stand
+ * before libc's, and fail when told to.  Each call is made again and again, with
+ * its first, second, ... allocation failing, until none is left that could: it
+ * must fail with -ENOMEM or do without, and the cache must work on afterwards.
+ */
+#include "tests/unit/cache_support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+/* Sanitizers bring an allocator of their own. */
+#if !TEST_SANITIZED && defined(__GLIBC__)
+
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *memory, size_t bytes);
+void *__libc_memalign(size_t align, size_t bytes);
+
+static __thread volatile unsigned
+    fails_in; /* so many allocations; 0: none fails */
+static __thread bool has_failed;
+
+static bool
+fails_now(void)
+{
+	if (fails_in == 0)
+		return false;
+	fails_in = fails_in - 1;
+	if (fails_in > 0)
+		return false;
+	has_failed = true;
+	errno = ENOMEM;
+	return true;
+}
+
+void *
+malloc(size_t bytes)
+{
+	return fails_now() ? NULL : __libc_malloc(bytes);
+}
+
+void *
+calloc(size_t count, size_t bytes)
+{
+	return fails_now() ? NULL : __libc_calloc(count, bytes);
+}
+
+void *
+realloc(void *memory, size_t bytes)
+{
+	return fails_now() ? NULL : __libc_realloc(memory, bytes);
+}
+
+void *
+aligned_alloc(size_t align, size_t bytes)
+{
+	return fails_now() ? NULL : __libc_memalign(align, bytes);
+}
+
+static void
+arm(unsigned n)
+{
+	has_failed = false;
+	fails_in = n;
+}
+
+/* Did one fail? */
+static bool
+disarm(void)
+{
+	fails_in = 0;
+	return has_failed;
+}
+
+#define KEY       "key"
+#define KEY_BYTES 3
+
+static struct shmcache *cache;
+static struct shmcache_options options;
+
+static int
+load_text(void *context, const void *key, size_t key_bytes,
+    struct shmcache_loaded *loaded)
+{
+	unsigned n = fails_in;
+
+	(void)context;
+	(void)key;
+	(void)key_bytes;
+	fails_in = 0; /* the loader's memory is its own affair */
+	loaded->value = malloc(6);
+	fails_in = n;
+	if (loaded->value == NULL)
+		return -EIO;
+	memcpy(loaded->value, "loaded", 6);
+	loaded->value_bytes = 6;
+	return 0;
+}
+
+static int
+see_entry(void *context, const struct shmcache_entry *entry)
+{
+	(void)context;
+	(void)entry;
+	return 0;
+}
+
+/* The calls.  Each leaves nothing behind. */
+
+static int
+open_new(void)
+{
+	struct shmcache *opened;
+	const char *name = test_name();
+	int result = shmcache_open(name, &options, &opened);
+
+	if (result != 0) {
+		(void)shmcache_remove(name); /* it may be there by now */
+		return result;
+	}
+	return shmcache_close(opened);
+}
+
+static int
+open_missing(void)
+{
+	struct shmcache *opened;
+	int result = shmcache_open("test-that-is-not-there", NULL, &opened);
+
+	return result == SHMCACHE_ENOCACHE ? 0 : result;
+}
+
+static int
+get_alloc(void)
+{
+	void *value = NULL;
+	size_t bytes;
+	int result =
+	    shmcache_get_alloc(cache, KEY, KEY_BYTES, &value, &bytes, NULL);
+
+	if (result == 0)
+		free(value);
+	return result;
+}
+
+static int
+get_counter_pinned(void)
+{
+	static const int64_t initial = 5;
+	struct shmcache_item item;
+	int result;
+
+	(void)shmcache_incr(
+	    cache, "n", 1, 1, &initial, SHMCACHE_TTL_NONE, NULL);
+	result = shmcache_get_pinned(cache, "n", 1, &item);
+	return result != 0 ? result : shmcache_unpin(cache, &item);
+}
+
+static int
+load_missing(void)
+{
+	struct shmcache_value value;
+	int result;
+
+	(void)shmcache_delete(cache, "load", 4);
+	result = shmcache_get_or_load(
+	    cache, "load", 4, load_text, NULL, NULL, &value);
+	if (result == 0)
+		free(value.value);
+	return result;
+}
+
+static int
+begin_load(void)
+{
+	struct shmcache_value value;
+	struct shmcache_token token;
+	int result =
+	    shmcache_begin_load(cache, KEY, KEY_BYTES, NULL, &value, &token);
+
+	if (result == 0)
+		free(value.value);
+	return result;
+}
+
+static int
+scan_values(void)
+{
+	struct shmcache_scan_options o = SHMCACHE_SCAN_OPTIONS_INIT;
+	uint64_t cursor = 0;
+	int visits = 0;
+
+	o.values = 1;
+	do
+		visits = shmcache_scan(cache, &cursor, &o, see_entry, NULL);
+	while (visits >= 0 && cursor != 0);
+	return visits < 0 ? visits : 0;
+}
+
+static int
+hot_keys(void)
+{
+	int visits = shmcache_hot_keys(cache, see_entry, NULL);
+
+	return visits < 0 ? visits : 0;
+}
+
+static int
+verify_strictly(void)
+{
+	return shmcache_verify(cache, SHMCACHE_VERIFY_STRICT, NULL, NULL);
+}
+
+/* With something to tell. */
+static int
+verify_damaged(void)
+{
+	struct shm_peer_shared *last =
+	    &shm_peer_table(cache->mapping->segment)[23];
+	uint64_t was = last->claim;
+	int result;
+
+	last->claim = SHM_CLAIM_LIVE | 0xfffull << 28;
+	result = shmcache_verify(
+	    cache, SHMCACHE_VERIFY_LIVE, test_print_violation, NULL);
+	last->claim = was;
+	return result == 1 ? 0 : result;
+}
+
+static int
+read_stats(void)
+{
+	struct shmcache_stats stats;
+
+	return shmcache_stats(cache, &stats, sizeof(stats));
+}
+
+struct named {
+	const char *name;
+	int (*call)(void);
+	bool in_thread; /* one that has done nothing yet */
+};
+
+static const struct named calls[] = {
+	{ "open", open_new, false },
+	{ "open in a new thread", open_missing, true },
+	{ "get_alloc", get_alloc, false },
+	{ "the first call of a thread", get_alloc, true },
+	{ "get_pinned of a counter", get_counter_pinned, false },
+	{ "get_or_load", load_missing, false },
+	{ "begin_load", begin_load, false },
+	{ "scan", scan_values, false },
+	{ "hot_keys", hot_keys, false },
+	{ "verify", verify_strictly, false },
+	{ "verify of damage", verify_damaged, false },
+	{ "stats", read_stats, false },
+};
+
+struct attempt {
+	const struct named *named;
+	unsigned n;
+	int result;
+	bool failed;
+};
+
+static void *
+attempt(void *argument)
+{
+	struct attempt *a = argument;
+
+	arm(a->n);
+	a->result = a->named->call();
+	a->failed = disarm();
+	return NULL;
+}
+
+static void
+try_call(const struct named *named)
+{
+	struct attempt a = { .named = named, .failed = true };
+	pthread_t thread;
+
+	for (a.n = 1; a.failed && a.n < 100; a.n++) {
+		if (named->in_thread) {
+			assert_int_equal(
+			    pthread_create(&thread, NULL, attempt, &a), 0);
+			assert_int_equal(pthread_join(thread, NULL), 0);
+		} else {
+			(void)attempt(&a);
+		}
+		if (a.result != 0 && !(a.failed && a.result == -ENOMEM))
+			fail_msg("%s, when allocation %u fails: %d (%s)",
+			    named->name, a.n, a.result,
+			    shmcache_strerror(a.result));
+		test_set_ok(cache, "after", "wards");
+		assert_true(test_has(cache, "after", "wards"));
+	}
+	assert_false(a.failed);
+	test_assert_sound(cache);
+}
+
+static void
+test_allocations_fail(void **state)
+{
+	(void)state;
+	options = test_options();
+	options.latency_sample = 1;
+	cache = test_cache_of(&options);
+	test_set_ok(cache, KEY, "value");
+	for (size_t i = 0; i < TEST_COUNT_OF(calls); i++)
+		try_call(&calls[i]);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+#else
+
+static void
+test_allocations_fail(void **state)
+{
+	(void)state;
+	skip();
+}
+
+#endif
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_allocations_fail),
+	};
+
+	return cmocka_run_group_tests(
+	    tests, test_group_setup, test_group_teardown);
+}
