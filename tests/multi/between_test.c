@@ -248,23 +248,30 @@ let_other(const struct act *act, struct done *done)
 }
 
 static void
-begin(void)
+begin_with(struct shmcache_options *options)
 {
-	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
 	struct done done = { 0 };
 
 	if (!steps_possible())
 		skip("a process cannot step itself here");
-	options.capacity_bytes = 2u << 20;
-	options.expected_items = 16;
-	options.peer_slots = 8;
-	options.process_slots = 4;
-	cache = cache_create("between", &options);
+	options->peer_slots = 8;
+	options->process_slots = 4;
+	cache = cache_create("between", options);
 	CHECK(sem_init(&other.go, 0, 0) == 0);
 	CHECK(sem_init(&other.ready, 0, 0) == 0);
 	CHECK(pthread_create(&other.thread, NULL, live_other, NULL) == 0);
 	prepare(TEXT);
 	let_other(&acts[0], &done);
+}
+
+static void
+begin(void)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+
+	options.capacity_bytes = 2u << 20;
+	options.expected_items = 16;
+	begin_with(&options);
 }
 
 static void
@@ -394,6 +401,105 @@ in_state(enum state state)
 	end();
 }
 
+/*
+ * A set of a key comes to the end of an extent, or has to evict, and others set
+ * many, so that what it found is sealed, evicted or used anew.
+ */
+#define CROWD_BYTES    600u
+#define EVICTING_STEPS 120000u
+
+static unsigned crowd_size;
+
+static int
+do_crowd(const char *who, char read[TEXT_MAX])
+{
+	static unsigned number;
+	char key[TEXT_MAX], value[CROWD_BYTES];
+	int result = 0;
+
+	(void)who;
+	(void)read;
+	memset(value, 'c', sizeof(value));
+	for (unsigned i = 0; i < crowd_size && result == 0; i++) {
+		(void)snprintf(key, sizeof(key), "crowd-%u", number++);
+		result = shmcache_set(
+		    cache, key, strlen(key), value, sizeof(value), 0, 0);
+	}
+	return result;
+}
+
+static int
+do_large_set(const char *who, char read[TEXT_MAX])
+{
+	char value[CROWD_BYTES];
+
+	(void)who;
+	(void)read;
+	memset(value, 'l', sizeof(value));
+	return shmcache_set(cache, KEY, KEY_BYTES, value, sizeof(value), 0, 0);
+}
+
+static void
+check_crowded(const struct pair *pair)
+{
+	char value[CROWD_BYTES];
+	size_t bytes = 0;
+	int result = shmcache_get(
+	    cache, KEY, KEY_BYTES, value, sizeof(value), &bytes, NULL);
+
+	CHECK_SAY(pair->got.by[0].result == 0 && pair->got.by[1].result == 0,
+	    "after instruction %" PRIu64 ": the set gave %d, the others' %d",
+	    pair->at, pair->got.by[0].result, pair->got.by[1].result);
+	if (result == SHMCACHE_ENOENT)
+		return; /* evicted */
+	CHECK(result == 0 && bytes == sizeof(value));
+	for (size_t i = 0; i < bytes; i++)
+		CHECK(value[i] == 'l');
+}
+
+static void
+crowd_comes(const char *policy)
+{
+	static const struct act crowd = { "a crowd", do_crowd, STATES },
+				large = { "set", do_large_set, STATES };
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	struct pair pair = { .first = &large, .second = &crowd };
+	uint64_t stride = every / 7 + 1;
+
+	options.capacity_bytes = 160u << 10;
+	options.extent_bytes = 4096;
+	options.expected_items = 300;
+	options.policy = policy;
+	begin_with(&options);
+	crowd_size = 400;
+	let_other(&crowd, &pair.got.by[1]);
+	/* A set that evicts is long, and one that does not ends before. */
+	for (pair.at = 1 + run_seed() % stride; pair.at < EVICTING_STEPS;
+	     pair.at += stride + pair.at / 20) {
+		/* Few: sealed beside it; many: all is evicted. */
+		crowd_size = pair.at % 3 == 0 ? 300 : 5 + pair.at % 7;
+		pair.came = false;
+		(void)steps_run(come_between, &pair, do_first, &pair);
+		if (!pair.came)
+			let_other(&crowd, &pair.got.by[1]);
+		check_crowded(&pair);
+		cache_check_sound(cache);
+	}
+	end();
+}
+
+static void
+memory_is_full(void)
+{
+	crowd_comes("clock");
+}
+
+static void
+memory_is_full_of_two_logs(void)
+{
+	crowd_comes("s3fifo");
+}
+
 static void
 key_is_absent(void)
 {
@@ -423,7 +529,8 @@ main(int argc, char **argv)
 {
 	static const struct test_case cases[] = { CASE(key_is_absent),
 		CASE(key_has_text), CASE(key_is_a_counter),
-		CASE(key_is_being_loaded) };
+		CASE(key_is_being_loaded), CASE(memory_is_full),
+		CASE(memory_is_full_of_two_logs) };
 	static const struct test_option options[] = { { "every", &every,
 	    "try each so many-th instruction" } };
 	static const struct test_suite suite = { .cases = cases,

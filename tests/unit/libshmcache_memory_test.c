@@ -210,10 +210,20 @@ hot_keys(void)
 	return visits < 0 ? visits : 0;
 }
 
+/* Of what a strict look alone shows. */
 static int
 verify_strictly(void)
 {
-	return shmcache_verify(cache, SHMCACHE_VERIFY_STRICT, NULL, NULL);
+	uint32_t extent = test_extent_of(cache, KEY).number;
+	uint64_t *live =
+	    &shm_extent_table(cache->mapping->segment)[extent].live;
+	uint64_t was = *live;
+	int result;
+
+	*live |= 0xffffff;
+	result = shmcache_verify(cache, SHMCACHE_VERIFY_STRICT, NULL, NULL);
+	*live = was;
+	return result > 0 ? 0 : result == 0 ? -EIO : result;
 }
 
 /* With something to tell. */
