@@ -430,6 +430,7 @@ stress: all $(foreach f,stress crash fuzz multi,$(call tests_of,$f))
 	  --stage fuzz '$(BUILD)/tests/fuzz/damage_test --every 1 --rounds 300000' \
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
 	  --check planted '$(PLANTED)' \
+	  --check valgrind '$(MAKE) check-valgrind' \
 	  --check package 'scripts/check-package.sh --chroot'
 
 # Lines and branches of shm/ and libshmcache/ that the tests of $(COVERED) and
@@ -455,7 +456,8 @@ VALGRIND ?= valgrind -q --error-exitcode=9 --leak-check=no \
 check-valgrind: $(UNITS)
 	$(Q)command -v valgrind >/dev/null || { echo 'valgrind is not installed'; \
 	  exit 77; }
-	$(Q)RUN_PREFIX='$(VALGRIND)' tests/run.sh --stage valgrind $(UNITS)
+	$(Q)RUN_PREFIX='$(VALGRIND)' TEST_PATIENCE=20 tests/run.sh \
+	  --timeout 3600 --stage valgrind $(UNITS)
 
 bench bench-quick bench-large: all $(BENCHES)
 	$(Q)bench/run.sh $(BUILD) $(patsubst bench-%,%,$@)

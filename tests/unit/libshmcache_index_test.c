@@ -576,7 +576,7 @@ set_with_damaged_window(void *context)
 {
 	struct shmcache *cache = context;
 
-	(void)alarm(PATIENCE_SECONDS);
+	(void)alarm(test_patience(PATIENCE_SECONDS));
 	for (unsigned n = 0; n < INDEX_WINDOW; n++)
 		plant(cache, n, INDEX_ADDRESS - n); /* beyond the arena */
 	for (unsigned n = 0; n < 100; n++) {
@@ -600,7 +600,7 @@ set_with_garbage_lengths(void *context)
 {
 	struct shmcache *cache = context;
 
-	(void)alarm(PATIENCE_SECONDS);
+	(void)alarm(test_patience(PATIENCE_SECONDS));
 	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
 		char key[32];
 
@@ -733,7 +733,7 @@ use_damaged(void *context)
 	const struct damage *d = context;
 	struct prng prng;
 
-	(void)alarm(PATIENCE_SECONDS);
+	(void)alarm(test_patience(PATIENCE_SECONDS));
 	prng_init(&prng, d->seed, 1);
 	for (unsigned round = 0; round < DAMAGE_ROUNDS; round++) {
 		for (unsigned i = 0; i < 200; i++)

@@ -61,6 +61,15 @@ choose_seed(void)
 	return (uint64_t)now.tv_sec * 1000000007u ^ (uint64_t)now.tv_nsec;
 }
 
+unsigned
+test_patience(unsigned seconds)
+{
+	const char *times = getenv("TEST_PATIENCE");
+
+	return times == NULL ? seconds
+			     : seconds * (unsigned)strtoul(times, NULL, 10);
+}
+
 int
 test_group_setup(void **state)
 {
@@ -71,7 +80,7 @@ test_group_setup(void **state)
 	for (size_t i = 0; i < TEST_COUNT_OF(signals); i++)
 		(void)signal(signals[i], end_by_signal);
 	(void)atexit(remove_all);
-	(void)alarm(ALARM_SECONDS);
+	(void)alarm(test_patience(ALARM_SECONDS));
 	seed = choose_seed();
 	printf("TEST_SEED=%" PRIu64 "\n", seed);
 	return 0;
@@ -128,7 +137,7 @@ become_child(void)
 	(void)signal(SIGALRM, SIG_DFL);
 	(void)signal(SIGSEGV, SIG_DFL);
 	(void)signal(SIGBUS, SIG_DFL);
-	(void)alarm(CHILD_SECONDS);
+	(void)alarm(test_patience(CHILD_SECONDS));
 }
 
 int

@@ -50,6 +50,10 @@ int test_group_teardown(void **state);
 const char *test_name(void);
 const char *test_path(const char *name);
 
+/* How long to wait for what takes so many seconds at most; TEST_PATIENCE=N in the
+   environment: N times that (under valgrind). */
+unsigned test_patience(unsigned seconds);
+
 /* A stream of random numbers; `salt` tells the program's streams apart. */
 void test_random(struct prng *prng, uint64_t salt);
 
