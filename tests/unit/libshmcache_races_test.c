@@ -1,0 +1,810 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libshmcache_races_test.c - two changes of one word, in every order
+ *
+ * A compare-and-swap that always won would be right but for what others do
+ * between the load before it and itself.  Here one thread makes a change
+ * instruction by instruction (steps.h), and after the n-th, for each n, another
+ * makes one of the same word; both must be there in the end.
+ */
+#include "libshmcache/filter.h"
+#include "libshmcache/ghost.h"
+#include "libshmcache/invalidate.h"
+#include "libshmcache/token.h"
+#include "tests/support/steps.h"
+#include "tests/unit/cache_support.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+static struct shmcache *cache;
+static struct mapping *m;
+static struct shm_segment *segment;
+static struct shm_peer *own; /* the stepped thread's */
+
+struct race {
+	void (*prepare)(void);
+	void (*first)(void);
+	void (*second)(void);
+	bool (*is_right)(void);
+	unsigned every; /* instructions; 0: each */
+};
+
+/* A thread that does what it is told, and waits. */
+static struct {
+	pthread_t thread;
+	sem_t go, ready;
+	void (*task)(void); /* NULL: end */
+} other;
+
+static void *
+live_other(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		while (sem_wait(&other.go) != 0)
+			;
+		if (other.task == NULL)
+			return NULL;
+		other.task();
+		(void)sem_post(&other.ready);
+	}
+}
+
+static void
+let_other(void (*task)(void))
+{
+	other.task = task;
+	(void)sem_post(&other.go);
+	while (task != NULL && sem_wait(&other.ready) != 0)
+		;
+}
+
+struct run {
+	const struct race *race;
+	uint64_t at;
+	bool came;
+};
+
+static bool
+come_between(void *context, uint64_t step)
+{
+	struct run *run = context;
+
+	if (step < run->at)
+		return true;
+	run->came = true;
+	let_other(run->race->second);
+	return false;
+}
+
+static void
+do_first(void *argument)
+{
+	((struct run *)argument)->race->first();
+}
+
+static void
+run_race(const struct race *race)
+{
+	struct run run = { .race = race, .at = 1, .came = true };
+
+	for (; run.came; run.at += race->every + 1) {
+		run.came = false;
+		race->prepare();
+		(void)steps_run(come_between, &run, do_first, &run);
+		if (!run.came)
+			let_other(race->second);
+		if (!race->is_right())
+			fail_msg("wrong when the other comes after "
+				 "instruction %u",
+			    (unsigned)run.at);
+	}
+}
+
+static void
+do_nothing(void)
+{
+}
+
+static struct call
+enter(void)
+{
+	struct call call = { .m = NULL };
+
+	(void)call_enter(cache, CALL_WRITES, &call);
+	return call;
+}
+
+/* Bytes of an extent. */
+
+static void
+count_no_bytes(void)
+{
+	shm_extent_table(segment)[0].live = 0;
+}
+
+static void
+count_32(void)
+{
+	shm_arena_account(segment, 0, 7, 32);
+}
+
+static void
+count_64(void)
+{
+	shm_arena_account(segment, 0, 7, 64);
+}
+
+static bool
+are_96_counted(void)
+{
+	return shm_arena_live(segment, 0, 7) == 96;
+}
+
+static void
+bytes_are_counted(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    count_no_bytes, count_32, count_64, are_96_counted, 0 });
+}
+
+/* An extent's hint. */
+
+static uint64_t cleaned;
+
+static void
+set_no_hint(void)
+{
+	shm_extent_table(segment)[0].hint = 0;
+	shm_arena_lower_hint(segment, 0, 7, 500);
+}
+
+static void
+hint_100(void)
+{
+	shm_arena_lower_hint(segment, 0, 7, 100);
+}
+
+static void
+hint_50(void)
+{
+	shm_arena_lower_hint(segment, 0, 7, 50);
+}
+
+static bool
+is_hint_50(void)
+{
+	return shm_arena_hint(segment, 0, 7) <= 50;
+}
+
+static void
+clean_alone(void)
+{
+	cleaned = shm_arena_clean_hint(segment, 0, 7);
+}
+
+static bool
+is_hint_50_if_marked(void)
+{
+	uint64_t word = shm_extent_table(segment)[0].hint;
+
+	return shm_arena_hint(segment, 0, 7) <= 50 && word != 0;
+}
+
+static void
+hints_are_lowered(void **state)
+{
+	(void)state;
+	run_race(
+	    &(struct race){ set_no_hint, hint_100, hint_50, is_hint_50, 0 });
+	run_race(&(struct race){
+	    set_no_hint, clean_alone, hint_50, is_hint_50_if_marked, 0 });
+}
+
+/* Pins that callers hold. */
+
+static int held[2];
+
+static void
+hold_nothing(void)
+{
+	own->handles = 0;
+}
+
+static void
+hold_first(void)
+{
+	held[0] = shm_peer_hold(own);
+}
+
+static void
+hold_second(void)
+{
+	held[1] = shm_peer_hold(own);
+}
+
+static bool
+are_two_held(void)
+{
+	bool right = held[0] != held[1] && own->handles == 3;
+
+	own->handles = 0;
+	return right;
+}
+
+static void
+hold_both(void)
+{
+	own->handles = 0;
+	hold_first();
+	hold_second();
+}
+
+static void
+unhold_first(void)
+{
+	(void)shm_peer_unhold(own, (uint32_t)held[0]);
+}
+
+static void
+unhold_second(void)
+{
+	(void)shm_peer_unhold(own, (uint32_t)held[1]);
+}
+
+static bool
+is_nothing_held(void)
+{
+	return own->handles == 0;
+}
+
+static void
+handles_are_held_and_given_back(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    hold_nothing, hold_first, hold_second, are_two_held, 0 });
+	run_race(&(struct race){
+	    hold_both, unhold_first, unhold_second, is_nothing_held, 0 });
+}
+
+/* Peer slots, claimed by two processes. */
+
+static struct shm_segment *attached[2];
+static struct shm_peer *claimed[2];
+static int claim_result[2];
+
+static void
+unclaim(void)
+{
+	segment->header->peer_high = 0;
+}
+
+static void
+claim_first(void)
+{
+	claim_result[0] = shm_peer_claim(attached[0], &claimed[0]);
+}
+
+static void
+claim_second(void)
+{
+	claim_result[1] = shm_peer_claim(attached[1], &claimed[1]);
+}
+
+static bool
+are_slots_two(void)
+{
+	uint64_t high = segment->header->peer_high;
+	bool right = claim_result[0] == 0 && claim_result[1] == 0 &&
+		     claimed[0]->shared != claimed[1]->shared &&
+		     high > shm_peer_slot(claimed[0]) &&
+		     high > shm_peer_slot(claimed[1]);
+
+	shm_peer_release(claimed[0]);
+	shm_peer_release(claimed[1]);
+	return right;
+}
+
+static void
+slots_are_claimed(void **state)
+{
+	uint64_t high = segment->header->peer_high;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(
+		    shm_segment_attach(segment->path, mapping_signature(), NULL,
+			NULL, &attached[i]),
+		    0);
+	run_race(&(struct race){
+	    unclaim, claim_first, claim_second, are_slots_two, 2 });
+	for (unsigned i = 0; i < 2; i++)
+		shm_segment_detach(attached[i]);
+	segment->header->peer_high = high + 2;
+}
+
+/* Tokens of fills. */
+
+#define HASH_ONE 0x1234u
+#define HASH_TWO 0x4321u
+
+static uint64_t token_before;
+static bool bumped;
+
+static void
+prepare_token(void)
+{
+	*token_at(m, HASH_ONE) = token_before =
+	    token_fingerprint(HASH_TWO) | 1000;
+}
+
+static void
+install_one(void)
+{
+	(void)token_install(m, HASH_ONE);
+}
+
+static void
+bump_two(void)
+{
+	uint64_t word = *token_at(m, HASH_ONE);
+
+	token_bump(m, HASH_TWO);
+	bumped = *token_at(m, HASH_ONE) != word;
+}
+
+static bool
+has_count_grown(void)
+{
+	return *token_at(m, HASH_ONE) ==
+	       (token_fingerprint(HASH_ONE) | (1001 + bumped));
+}
+
+static void
+prepare_own_token(void)
+{
+	*token_at(m, HASH_ONE) = token_before =
+	    token_fingerprint(HASH_ONE) | 1000;
+}
+
+static void
+bump_one(void)
+{
+	token_bump(m, HASH_ONE);
+}
+
+static void
+bump_twice(void)
+{
+	token_bump(m, HASH_ONE);
+	token_bump(m, HASH_ONE);
+}
+
+static void
+spend_one(void)
+{
+	const struct token token = { .word = token_before };
+
+	token_spend(m, HASH_ONE, &token);
+}
+
+static bool
+are_two_counted(void)
+{
+	return *token_at(m, HASH_ONE) == token_before + 2;
+}
+
+static bool
+are_two_counted_at_least(void)
+{
+	return *token_at(m, HASH_ONE) >= token_before + 2;
+}
+
+static void
+tokens_count(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    prepare_token, install_one, bump_two, has_count_grown, 0 });
+	run_race(&(struct race){
+	    prepare_own_token, bump_one, bump_one, are_two_counted, 0 });
+	run_race(&(struct race){ prepare_own_token, spend_one, bump_twice,
+	    are_two_counted_at_least, 0 });
+}
+
+/* Builds of a filter. */
+
+static uint32_t generations[2];
+
+static void
+begin_first(void)
+{
+	(void)filter_begin(m, 1, &generations[0]);
+}
+
+static void
+begin_second(void)
+{
+	(void)filter_begin(m, 2, &generations[1]);
+}
+
+static bool
+is_one_build_left(void)
+{
+	return generations[0] != generations[1] &&
+	       (filter_publish(m, generations[0]) == 0) !=
+		   (filter_publish(m, generations[1]) == 0);
+}
+
+static void
+builds_are_told_apart(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    do_nothing, begin_first, begin_second, is_one_build_left, 30 });
+}
+
+/* Invalidations. */
+
+static void
+flush(void)
+{
+	(void)shmcache_flush(cache);
+}
+
+static bool
+is_all_flushed(void)
+{
+	return m->shared->flush == m->shared->seq;
+}
+
+static void
+flushes_are_in_order(void **state)
+{
+	(void)state;
+	run_race(&(struct race){ do_nothing, flush, flush, is_all_flushed, 0 });
+}
+
+/* Words of the index. */
+
+static struct found found;
+static bool removed[2];
+static struct key key;
+static uint64_t words[2];
+static int put[2];
+
+static void
+set_one(void)
+{
+	test_set_ok(cache, "key", "value");
+	found = test_find(cache, "key");
+}
+
+static void
+remove_first(void)
+{
+	struct call call = enter();
+
+	removed[0] = index_swap(&call, &found, 0);
+	call_leave();
+}
+
+static void
+remove_second(void)
+{
+	struct call call = enter();
+
+	removed[1] = index_swap(&call, &found, 0);
+	call_leave();
+}
+
+static bool
+is_removed_once(void)
+{
+	return removed[0] != removed[1];
+}
+
+static void
+write_two(void)
+{
+	struct call call = test_enter(cache);
+
+	(void)index_remove(&call, &key);
+	test_hash(&call, "key", &key);
+	words[0] = test_write_unlinked(&call, "key", "one");
+	words[1] = test_write_unlinked(&call, "key", "two");
+	call_leave();
+}
+
+static void
+put_by(unsigned who)
+{
+	static const struct put_rule rule = { .only_new = true };
+	struct call call = enter();
+
+	put[who] = (int)index_put(&call, &key, words[who], &rule);
+	call_leave();
+}
+
+static void
+put_first(void)
+{
+	put_by(0);
+}
+
+static void
+put_second(void)
+{
+	put_by(1);
+}
+
+/* As an add: one of them is refused. */
+static bool
+is_one_put(void)
+{
+	return (put[0] == PUT_NEW) != (put[1] == PUT_NEW) &&
+	       test_has(cache, "key", put[0] == PUT_NEW ? "one" : "two") &&
+	       shmcache_delete(cache, "key", 3) == 0 &&
+	       test_lacks(cache, "key");
+}
+
+static void
+words_change_once(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    set_one, remove_first, remove_second, is_removed_once, 0 });
+	test_set_ok(cache, "key", "value");
+	{
+		struct call call = test_enter(cache);
+
+		test_hash(&call, "key", &key);
+		call_leave();
+	}
+	run_race(
+	    &(struct race){ write_two, put_first, put_second, is_one_put, 2 });
+}
+
+/* Counters and times to live, in place. */
+
+static void
+set_counter(void)
+{
+	static const int64_t seven = 7;
+
+	(void)shmcache_delete(cache, "n", 1);
+	(void)shmcache_incr(cache, "n", 1, 0, &seven, SHMCACHE_TTL_NONE, NULL);
+}
+
+static void
+add_1(void)
+{
+	(void)shmcache_incr(cache, "n", 1, 1, NULL, 0, NULL);
+}
+
+static void
+add_10(void)
+{
+	(void)shmcache_incr(cache, "n", 1, 10, NULL, 0, NULL);
+}
+
+static bool
+is_it_18(void)
+{
+	return test_has(cache, "n", "18");
+}
+
+static void
+set_mortal(void)
+{
+	test_set_mortal(cache, "mortal", "value");
+	found = test_find(cache, "mortal");
+}
+
+static void
+freeze(void)
+{
+	(void)entry_freeze(&found.entry);
+}
+
+static void
+touch(void)
+{
+	(void)shmcache_touch(cache, "mortal", 6, 7200000);
+}
+
+/* Touched in place before it was frozen, or replaced: and frozen it stays. */
+static bool
+is_touched(void)
+{
+	int64_t ttl_ms = 0;
+
+	return shmcache_ttl(cache, "mortal", 6, &ttl_ms) == 0 &&
+	       ttl_ms > 7000000 && (*found.entry.expiry & 1) != 0;
+}
+
+static void
+entries_change_in_place(void **state)
+{
+	(void)state;
+	run_race(&(struct race){ set_counter, add_1, add_10, is_it_18, 1 });
+	run_race(&(struct race){ set_mortal, freeze, touch, is_touched, 0 });
+	run_race(&(struct race){ set_mortal, touch, freeze, is_touched, 1 });
+}
+
+/* Leases and locks. */
+
+static struct shmcache_token tokens[2];
+static struct shmcache_lock locks[2];
+static bool has[2];
+
+static void
+begin_load(unsigned who)
+{
+	struct shmcache_value value = { .value = NULL };
+
+	has[who] = shmcache_begin_load(
+		       cache, "load", 4, NULL, &value, &tokens[who]) == 0 &&
+		   value.source == SHMCACHE_LEAD;
+}
+
+static void
+load_first(void)
+{
+	begin_load(0);
+}
+
+static void
+load_second(void)
+{
+	begin_load(1);
+}
+
+static bool
+does_one_lead(void)
+{
+	bool right = has[0] != has[1];
+
+	for (unsigned i = 0; i < 2; i++)
+		if (has[i])
+			(void)shmcache_abandon(cache, &tokens[i]);
+	return right;
+}
+
+static void
+lock_first(void)
+{
+	has[0] = shmcache_lock(cache, "lock", 4, 0, &locks[0]) == 0;
+}
+
+static void
+lock_second(void)
+{
+	has[1] = shmcache_lock(cache, "lock", 4, 0, &locks[1]) == 0;
+}
+
+static bool
+does_one_have_it(void)
+{
+	bool right = !(has[0] && has[1]);
+
+	for (unsigned i = 0; i < 2; i++)
+		if (has[i])
+			(void)shmcache_unlock(cache, &locks[i]);
+	return right;
+}
+
+static void
+one_leads_and_one_locks(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    do_nothing, load_first, load_second, does_one_lead, 3 });
+	run_race(&(struct race){
+	    do_nothing, lock_first, lock_second, does_one_have_it, 3 });
+}
+
+/* What was evicted is noted. */
+
+static struct key ghosts[2];
+
+static void
+forget_ghosts(void)
+{
+	for (unsigned i = 0; i < 2; i++)
+		(void)ghost_take(m, &ghosts[i]);
+}
+
+static void
+add_ghost_first(void)
+{
+	ghost_add(m, &ghosts[0]);
+}
+
+static void
+add_ghost_second(void)
+{
+	ghost_add(m, &ghosts[1]);
+}
+
+/* One may have been in the other's way, but for good. */
+static bool
+is_a_ghost_there(void)
+{
+	return ghost_take(m, &ghosts[1]);
+}
+
+static void
+ghosts_are_not_overwritten(void **state)
+{
+	(void)state;
+	ghosts[0] = (struct key){ .hash = 0x1111222233334444u };
+	ghosts[1] = (struct key){ .hash = 0x1111222233334444u ^ (5ull << 20) };
+	add_ghost_first();
+	add_ghost_second();
+	if (!ghost_take(m, &ghosts[0]) || !ghost_take(m, &ghosts[1]))
+		skip();
+	run_race(&(struct race){ forget_ghosts, add_ghost_first,
+	    add_ghost_second, is_a_ghost_there, 0 });
+}
+
+static int
+setup(void **state)
+{
+	struct shmcache_options o = test_options();
+
+	(void)state;
+	o.filter_items = 100;
+	o.policy = "s3fifo";
+	o.latency_sample = SHMCACHE_SAMPLE_OFF;
+	cache = test_cache_of(&o);
+	m = cache->mapping;
+	segment = m->segment;
+	if (sem_init(&other.go, 0, 0) != 0 ||
+	    sem_init(&other.ready, 0, 0) != 0 ||
+	    pthread_create(&other.thread, NULL, live_other, NULL) != 0)
+		return -1;
+	let_other(add_1); /* both have their slots */
+	test_set_ok(cache, "key", "value");
+	own = cache_thread.peer;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	let_other(NULL);
+	(void)pthread_join(other.thread, NULL);
+	return shmcache_close(cache);
+}
+
+#define RACE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RACE(bytes_are_counted),
+		RACE(hints_are_lowered),
+		RACE(handles_are_held_and_given_back),
+		RACE(slots_are_claimed),
+		RACE(tokens_count),
+		RACE(builds_are_told_apart),
+		RACE(flushes_are_in_order),
+		RACE(words_change_once),
+		RACE(entries_change_in_place),
+		RACE(one_leads_and_one_locks),
+		RACE(ghosts_are_not_overwritten),
+	};
+
+	if (!steps_possible()) {
+		(void)puts("skipped: a process cannot step itself here");
+		return 77;
+	}
+	return cmocka_run_group_tests(
+	    tests, test_group_setup_one_cpu, test_group_teardown);
+}
