@@ -565,7 +565,7 @@ words_change_once(void **state)
 		call_leave();
 	}
 	run_race(
-	    &(struct race){ write_two, put_first, put_second, is_one_put, 2 });
+	    &(struct race){ write_two, put_first, put_second, is_one_put, 4 });
 }
 
 /* Counters and times to live, in place. */
@@ -674,6 +674,102 @@ does_one_lead(void)
 	return right;
 }
 
+/* A load that begins while a key is being set, and ends afterwards, may not
+   follow the set. */
+static void
+forget_key(void)
+{
+	(void)shmcache_delete(cache, "load", 4);
+	has[1] = false;
+}
+
+static void
+set_loaded(void)
+{
+	(void)test_set(cache, "load", "set");
+}
+
+static bool
+is_fill_refused(void)
+{
+	char bytes[] = "loaded";
+	struct shmcache_loaded loaded = { .value = bytes, .value_bytes = 6 };
+
+	return (!has[1] || shmcache_fill(cache, "load", 4, &tokens[1], 0,
+			       &loaded, NULL) == SHMCACHE_ESTALE) &&
+	       test_has(cache, "load", "set");
+}
+
+static void
+fills_do_not_follow_sets(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    forget_key, set_loaded, load_second, is_fill_refused, 12 });
+}
+
+/* A reader without a slot copies while the value is replaced. */
+
+static struct shmcache *reader;
+static char copied[200];
+static int copy_result;
+
+static void
+set_old(void)
+{
+	char bytes[sizeof(copied)];
+
+	memset(bytes, 'o', sizeof(bytes));
+	(void)shmcache_set(cache, "copied", 6, bytes, sizeof(bytes), 0, 0);
+}
+
+static void
+set_new(void)
+{
+	char bytes[sizeof(copied)];
+
+	memset(bytes, 'n', sizeof(bytes));
+	(void)shmcache_set(cache, "copied", 6, bytes, sizeof(bytes), 0, 0);
+	for (unsigned i = 0; i < 800; i++) {
+		char name[32];
+
+		(void)shmcache_set(cache, test_key(name, "more", i),
+		    strlen(name), bytes, sizeof(bytes), 0, 0);
+	}
+}
+
+static void
+copy_unpinned(void)
+{
+	copy_result = shmcache_get(
+	    reader, "copied", 6, copied, sizeof(copied), NULL, NULL);
+}
+
+static bool
+is_copy_whole(void)
+{
+	if (copy_result == SHMCACHE_ENOENT)
+		return true; /* evicted */
+	for (size_t i = 1; i < sizeof(copied); i++)
+		if (copied[i] != copied[0])
+			return false;
+	return copy_result == 0;
+}
+
+static void
+copies_without_a_pin_are_whole(void **state)
+{
+	struct shmcache_options o = SHMCACHE_OPTIONS_INIT;
+
+	(void)state;
+	o.open_mode = SHMCACHE_ATTACH;
+	o.read_only = 1;
+	assert_int_equal(shmcache_open(segment->path, &o, &reader), 0);
+	run_race(&(struct race){
+	    set_old, copy_unpinned, set_new, is_copy_whole, 6 });
+	assert_int_equal(shmcache_close(reader), 0);
+}
+
 static void
 lock_first(void)
 {
@@ -702,9 +798,9 @@ one_leads_and_one_locks(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    do_nothing, load_first, load_second, does_one_lead, 3 });
+	    do_nothing, load_first, load_second, does_one_lead, 6 });
 	run_race(&(struct race){
-	    do_nothing, lock_first, lock_second, does_one_have_it, 3 });
+	    do_nothing, lock_first, lock_second, does_one_have_it, 6 });
 }
 
 /* What was evicted is noted. */
@@ -798,6 +894,8 @@ main(void)
 		RACE(words_change_once),
 		RACE(entries_change_in_place),
 		RACE(one_leads_and_one_locks),
+		RACE(fills_do_not_follow_sets),
+		RACE(copies_without_a_pin_are_whole),
 		RACE(ghosts_are_not_overwritten),
 	};
 
