@@ -176,6 +176,23 @@ do_remove(void *unused)
 	count_marker();
 }
 
+/* A filter goes to a file and comes back. */
+static void
+do_filter(void *unused)
+{
+	struct shmcache *used = open_plain(SHMCACHE_ATTACH);
+	const char *path = test_path("saved");
+	uint64_t build;
+
+	(void)unused;
+	judge(shmcache_filter_begin(used, &build));
+	judge(shmcache_filter_publish(used, build));
+	count_marker();
+	judge(shmcache_filter_save(used, path));
+	judge(shmcache_filter_load(used, path, &build));
+	count_marker();
+}
+
 /* In the child of a fork, everything is attached anew. */
 static void
 do_fork(void *unused)
@@ -232,6 +249,7 @@ make_cache(void)
 	options.capacity_bytes = CAPACITY;
 	options.peer_slots = 4;
 	options.process_slots = 12;
+	options.filter_items = 1000;
 	cache = cache_create("fault", &options);
 	cache_set_text(cache, "kept", "value");
 }
@@ -284,6 +302,7 @@ static const struct scene scenes[] = {
 	{ "stats", do_stats, .dead = true },
 	{ .name = "close", .run = do_close },
 	{ "remove", do_remove, .removes = true },
+	{ .name = "filter", .run = do_filter },
 	{ .name = "fork", .run = do_fork },
 };
 
