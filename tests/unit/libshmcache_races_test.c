@@ -20,6 +20,7 @@
 static struct shmcache *cache;
 static struct mapping *m;
 static struct shm_segment *segment;
+static struct prng prng;
 static struct shm_peer *own; /* the stepped thread's */
 
 struct race {
@@ -27,7 +28,6 @@ struct race {
 	void (*first)(void);
 	void (*second)(void);
 	bool (*is_right)(void);
-	unsigned every; /* instructions; 0: each */
 };
 
 /* A thread that does what it is told, and waits. */
@@ -84,12 +84,22 @@ do_first(void *argument)
 	((struct run *)argument)->race->first();
 }
 
+/* After each instruction, or some hundred of them. */
+#define TRIES_MAX 120u
+
 static void
 run_race(const struct race *race)
 {
-	struct run run = { .race = race, .at = 1, .came = true };
+	struct run run = { .race = race, .at = UINT64_MAX };
+	uint64_t steps, stride;
 
-	for (; run.came; run.at += race->every + 1) {
+	race->prepare();
+	steps = steps_run(come_between, &run, do_first, &run);
+	let_other(race->second);
+	assert_true(race->is_right());
+	stride = 1 + steps / TRIES_MAX;
+	for (run.at = 1 + prng_below(&prng, stride); run.at < steps;
+	     run.at += stride) {
 		run.came = false;
 		race->prepare();
 		(void)steps_run(come_between, &run, do_first, &run);
@@ -147,7 +157,7 @@ bytes_are_counted(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    count_no_bytes, count_32, count_64, are_96_counted, 0 });
+	    count_no_bytes, count_32, count_64, are_96_counted });
 }
 
 /* An extent's hint. */
@@ -197,10 +207,9 @@ static void
 hints_are_lowered(void **state)
 {
 	(void)state;
-	run_race(
-	    &(struct race){ set_no_hint, hint_100, hint_50, is_hint_50, 0 });
+	run_race(&(struct race){ set_no_hint, hint_100, hint_50, is_hint_50 });
 	run_race(&(struct race){
-	    set_no_hint, clean_alone, hint_50, is_hint_50_if_marked, 0 });
+	    set_no_hint, clean_alone, hint_50, is_hint_50_if_marked });
 }
 
 /* Pins that callers hold. */
@@ -265,9 +274,9 @@ handles_are_held_and_given_back(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    hold_nothing, hold_first, hold_second, are_two_held, 0 });
+	    hold_nothing, hold_first, hold_second, are_two_held });
 	run_race(&(struct race){
-	    hold_both, unhold_first, unhold_second, is_nothing_held, 0 });
+	    hold_both, unhold_first, unhold_second, is_nothing_held });
 }
 
 /* Peer slots, claimed by two processes. */
@@ -320,7 +329,7 @@ slots_are_claimed(void **state)
 			NULL, &attached[i]),
 		    0);
 	run_race(&(struct race){
-	    unclaim, claim_first, claim_second, are_slots_two, 0 });
+	    unclaim, claim_first, claim_second, are_slots_two });
 	for (unsigned i = 0; i < 2; i++)
 		shm_segment_detach(attached[i]);
 	segment->header->peer_high = high + 2;
@@ -408,11 +417,11 @@ tokens_count(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    prepare_token, install_one, bump_two, has_count_grown, 0 });
+	    prepare_token, install_one, bump_two, has_count_grown });
 	run_race(&(struct race){
-	    prepare_own_token, bump_one, bump_one, are_two_counted, 0 });
+	    prepare_own_token, bump_one, bump_one, are_two_counted });
 	run_race(&(struct race){ prepare_own_token, spend_one, bump_twice,
-	    are_two_counted_at_least, 0 });
+	    are_two_counted_at_least });
 }
 
 /* Builds of a filter. */
@@ -444,7 +453,7 @@ builds_are_told_apart(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    do_nothing, begin_first, begin_second, is_one_build_left, 30 });
+	    do_nothing, begin_first, begin_second, is_one_build_left });
 }
 
 /* Invalidations. */
@@ -465,7 +474,7 @@ static void
 flushes_are_in_order(void **state)
 {
 	(void)state;
-	run_race(&(struct race){ do_nothing, flush, flush, is_all_flushed, 0 });
+	run_race(&(struct race){ do_nothing, flush, flush, is_all_flushed });
 }
 
 /* Words of the index. */
@@ -556,7 +565,7 @@ words_change_once(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    set_one, remove_first, remove_second, is_removed_once, 0 });
+	    set_one, remove_first, remove_second, is_removed_once });
 	test_set_ok(cache, "key", "value");
 	{
 		struct call call = test_enter(cache);
@@ -565,7 +574,7 @@ words_change_once(void **state)
 		call_leave();
 	}
 	run_race(
-	    &(struct race){ write_two, put_first, put_second, is_one_put, 4 });
+	    &(struct race){ write_two, put_first, put_second, is_one_put });
 }
 
 /* Counters and times to live, in place. */
@@ -630,9 +639,9 @@ static void
 entries_change_in_place(void **state)
 {
 	(void)state;
-	run_race(&(struct race){ set_counter, add_1, add_10, is_it_18, 1 });
-	run_race(&(struct race){ set_mortal, freeze, touch, is_touched, 0 });
-	run_race(&(struct race){ set_mortal, touch, freeze, is_touched, 1 });
+	run_race(&(struct race){ set_counter, add_1, add_10, is_it_18 });
+	run_race(&(struct race){ set_mortal, freeze, touch, is_touched });
+	run_race(&(struct race){ set_mortal, touch, freeze, is_touched });
 }
 
 /* Leases and locks. */
@@ -705,7 +714,7 @@ fills_do_not_follow_sets(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    forget_key, set_loaded, load_second, is_fill_refused, 12 });
+	    forget_key, set_loaded, load_second, is_fill_refused });
 }
 
 /* A reader without a slot copies while the value is replaced. */
@@ -765,8 +774,8 @@ copies_without_a_pin_are_whole(void **state)
 	o.open_mode = SHMCACHE_ATTACH;
 	o.read_only = 1;
 	assert_int_equal(shmcache_open(segment->path, &o, &reader), 0);
-	run_race(&(struct race){
-	    set_old, copy_unpinned, set_new, is_copy_whole, 6 });
+	run_race(
+	    &(struct race){ set_old, copy_unpinned, set_new, is_copy_whole });
 	assert_int_equal(shmcache_close(reader), 0);
 }
 
@@ -798,9 +807,9 @@ one_leads_and_one_locks(void **state)
 {
 	(void)state;
 	run_race(&(struct race){
-	    do_nothing, load_first, load_second, does_one_lead, 6 });
+	    do_nothing, load_first, load_second, does_one_lead });
 	run_race(&(struct race){
-	    do_nothing, lock_first, lock_second, does_one_have_it, 6 });
+	    do_nothing, lock_first, lock_second, does_one_have_it });
 }
 
 /* What was evicted is noted. */
@@ -844,7 +853,7 @@ ghosts_are_not_overwritten(void **state)
 	if (!ghost_take(m, &ghosts[0]) || !ghost_take(m, &ghosts[1]))
 		skip();
 	run_race(&(struct race){ forget_ghosts, add_ghost_first,
-	    add_ghost_second, is_a_ghost_there, 0 });
+	    add_ghost_second, is_a_ghost_there });
 }
 
 static int
@@ -853,6 +862,7 @@ setup(void **state)
 	struct shmcache_options o = test_options();
 
 	(void)state;
+	test_random(&prng, 1);
 	o.filter_items = 100;
 	o.policy = "s3fifo";
 	o.latency_sample = SHMCACHE_SAMPLE_OFF;
