@@ -10,18 +10,13 @@
 #include "libshmcache/error.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/load.h"
-#include "libshmcache/stats.h"
+#include "libshmcache/wait.h"
 #include "shm/clock.h"
 #include "shm/error.h"
-#include "shm/futex.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A waiter looks whether the owner lives after about so long: half as much to
-   half as much again, so that of many one does soon. */
-#define LOOK_AGAIN_MS 10u
 
 /* A key that this thread is loading. */
 struct loading {
@@ -196,30 +191,16 @@ sleep_on(const struct job *job, const struct lease *lease, uint64_t most_ms)
 {
 	struct call call;
 	const uint64_t *word = NULL;
-	uint32_t ms;
+	uint32_t look_ms;
 
 	if (call_enter(job->cache, CALL_WRITES, &call) != 0)
 		return;
-	ms = LOOK_AGAIN_MS / 2 + shm_peer_random(call.peer) % LOOK_AGAIN_MS;
+	look_ms = wait_look_ms(shm_peer_random(call.peer));
 	if (lease->place <= call.m->lease_mask)
 		word = &call.m->leases[lease->place].word;
 	call_leave();
 	if (word != NULL)
-		shm_futex_wait(word, (uint32_t)lease->word,
-		    ms < most_ms ? ms : (uint32_t)most_ms);
-}
-
-static void
-count_wait(const struct job *job, uint64_t began_ns)
-{
-	struct call call;
-
-	if (call_enter(job->cache, CALL_WRITES, &call) != 0)
-		return;
-	stats_count(call.peer, COUNT_load_waiters);
-	stats_add(
-	    call.peer, COUNT_load_wait_us, (latency_begin() - began_ns) / 1000);
-	call_leave();
+		wait_for_change(word, lease->word, look_ms, most_ms);
 }
 
 /* Tries, and waits as long as another loads, until `deadline_ms`. */
@@ -244,7 +225,7 @@ try_until(const struct job *job, struct load *load, uint64_t deadline_ms,
 		load->fresh = true;
 	}
 	if (began_ns != 0)
-		count_wait(job, began_ns);
+		load_count_wait(job->cache, began_ns);
 	return error;
 }
 
@@ -369,6 +350,9 @@ shmcache_begin_load(struct shmcache *cache, const void *key, size_t key_bytes,
 
 	if (error == 0)
 		error = try_once(&job, &load, &step);
+	/* The thread's own load, of another request: it is not done yet. */
+	if (step == LOAD_ALONE && load.lease.place != LEASE_NONE)
+		step = LOAD_WAIT;
 	if (error == 0 && step == LOAD_ALONE)
 		error = begin_alone(&job, &load);
 	if (error == SHMCACHE_ELIMIT && step == LOAD_ALONE) {
@@ -433,30 +417,42 @@ shmcache_abandon(struct shmcache *cache, const struct shmcache_token *token)
 	return error_return(error);
 }
 
-int
-shmcache_wait_load(struct shmcache *cache, const void *key_data,
-    size_t key_bytes, uint32_t timeout_ms)
+/* Sleeps while another loads the key; *began_ns says since when, 0 if not at
+   all. */
+static int
+wait_for_load(const struct job *job, uint64_t deadline_ms, uint64_t *began_ns)
 {
-	const struct job job = { cache, key_data, key_bytes, NULL, NULL };
-	uint64_t deadline_ms = shm_clock_ms() + timeout_ms;
-
 	for (;;) {
 		struct lease lease;
 		struct call call;
 		struct key key;
 		uint64_t now_ms = shm_clock_ms();
 		bool held;
-		int error = index_enter(
-		    cache, CALL_WRITES, key_data, key_bytes, &call, &key);
+		int error = enter(job, &call, &key);
 
 		if (error != 0)
-			return error_return(error);
+			return error;
 		held = lease_is_held(&call, &key, true, &lease);
 		call_leave();
 		if (!held)
 			return 0;
 		if (now_ms >= deadline_ms)
-			return error_return(-ETIMEDOUT);
-		sleep_on(&job, &lease, deadline_ms - now_ms);
+			return -ETIMEDOUT;
+		if (*began_ns == 0)
+			*began_ns = latency_begin();
+		sleep_on(job, &lease, deadline_ms - now_ms);
 	}
+}
+
+int
+shmcache_wait_load(struct shmcache *cache, const void *key, size_t key_bytes,
+    uint32_t timeout_ms)
+{
+	const struct job job = { cache, key, key_bytes, NULL, NULL };
+	uint64_t began_ns = 0;
+	int error = wait_for_load(&job, shm_clock_ms() + timeout_ms, &began_ns);
+
+	if (began_ns != 0)
+		load_count_wait(cache, began_ns);
+	return error_return(error);
 }

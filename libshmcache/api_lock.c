@@ -4,20 +4,17 @@
 #include "libshmcache/latency.h"
 #include "libshmcache/lock.h"
 #include "libshmcache/stats.h"
+#include "libshmcache/wait.h"
 #include "shm/clock.h"
 #include "shm/error.h"
-#include "shm/futex.h"
 
 #include <errno.h>
 
-/* A waiter looks whether the owner lives after about so long. */
-#define LOOK_AGAIN_MS 10u
-
-/* One try; *seen and *ms_out are what to wait for, and how long. */
+/* One try; *seen and *look_ms are what to wait for, and how long. */
 static int
 try_lock(struct shmcache *cache, const void *name, size_t name_bytes,
     bool fresh, struct shmcache_lock *lock, const uint64_t **seen,
-    uint32_t *ms_out)
+    uint32_t *look_ms)
 {
 	struct lock_name n;
 	struct call call;
@@ -28,8 +25,7 @@ try_lock(struct shmcache *cache, const void *name, size_t name_bytes,
 		return error;
 	n = lock_name(call.m, name, name_bytes);
 	take = lock_take(&call, &n, fresh, &lock->place, &lock->word);
-	*ms_out =
-	    LOOK_AGAIN_MS / 2 + shm_peer_random(call.peer) % LOOK_AGAIN_MS;
+	*look_ms = wait_look_ms(shm_peer_random(call.peer));
 	*seen = NULL;
 	if (take == LOCK_TAKEN) {
 		lock->segment_id = call.m->segment->segment_id;
@@ -59,9 +55,9 @@ shmcache_lock(struct shmcache *cache, const void *name, size_t name_bytes,
 	for (;;) {
 		const uint64_t *seen;
 		uint64_t now_ms = shm_clock_ms();
-		uint32_t ms;
-		int error =
-		    try_lock(cache, name, name_bytes, fresh, &lock, &seen, &ms);
+		uint32_t look_ms;
+		int error = try_lock(
+		    cache, name, name_bytes, fresh, &lock, &seen, &look_ms);
 
 		if (error != 0)
 			return error_return(error);
@@ -69,9 +65,7 @@ shmcache_lock(struct shmcache *cache, const void *name, size_t name_bytes,
 			break;
 		if (now_ms >= deadline_ms)
 			return error_return(-ETIMEDOUT);
-		if (ms > deadline_ms - now_ms)
-			ms = (uint32_t)(deadline_ms - now_ms);
-		shm_futex_wait(seen, (uint32_t)lock.word, ms);
+		wait_for_change(seen, lock.word, look_ms, deadline_ms - now_ms);
 		fresh = true;
 	}
 	*lock_out = lock;

@@ -8,6 +8,7 @@
 #include "libshmcache/entry.h"
 #include "libshmcache/error.h"
 #include "libshmcache/policy.h"
+#include "libshmcache/watch.h"
 #include "shm/atomic.h"
 #include "shm/clock.h"
 #include "shm/error.h"
@@ -61,9 +62,9 @@ static pthread_key_t thread_key;
 static struct shmcache *handles;
 static int once_error;
 
-/* The lock's holder opens files and must not be cancelled there. */
-static int
-take_lock(void)
+/* (It opens files, and must not be cancelled there.) */
+int
+cache_take_lock(void)
 {
 	int cancel_state;
 
@@ -72,8 +73,8 @@ take_lock(void)
 	return cancel_state;
 }
 
-static void
-drop_lock(int cancel_state)
+void
+cache_drop_lock(int cancel_state)
 {
 	(void)pthread_mutex_unlock(&lock);
 	(void)pthread_setcancelstate(cancel_state, NULL);
@@ -124,12 +125,12 @@ static void
 release_thread(void *peers)
 {
 	if (shm_load32(cache_not_forked) == NOT_FORKED) {
-		int cancel_state = take_lock();
+		int cancel_state = cache_take_lock();
 
 		for (struct thread_peer *tp = peers; tp != NULL; tp = tp->next)
 			if (is_attached(tp->segment_id))
 				shm_peer_release(tp->peer);
-		drop_lock(cancel_state);
+		cache_drop_lock(cancel_state);
 	}
 	free_thread_peers(peers);
 	cache_thread = (struct thread){ .inside = false };
@@ -140,6 +141,8 @@ prepare_fork(void)
 {
 	urcu_bp_before_fork();
 	(void)pthread_mutex_lock(&lock);
+	for (struct shmcache *c = handles; c != NULL; c = c->next)
+		watch_before_fork(c->watcher);
 	fork_prepared = true;
 }
 
@@ -147,6 +150,8 @@ static void
 parent_forked(void)
 {
 	fork_prepared = false;
+	for (struct shmcache *c = handles; c != NULL; c = c->next)
+		watch_after_fork(c->watcher);
 	(void)pthread_mutex_unlock(&lock);
 	urcu_bp_after_fork_parent();
 }
@@ -180,10 +185,15 @@ reopen(struct shmcache *cache)
 	publish_mapping(cache, m);
 }
 
-/* In the child: its handle's mappings are the parent's. */
+/* In the child: its handle's mappings and watcher are the parent's.  (Where no
+   handler was run, the watcher may be in the middle of something: it is let
+   lie.) */
 static void
-reopen_forked(struct shmcache *cache)
+reopen_forked(struct shmcache *cache, bool prepared)
 {
+	if (prepared)
+		watch_forget(cache->watcher);
+	cache->watcher = NULL;
 	if (cache->mapping != NULL)
 		forget(cache->mapping);
 	while (cache->left != NULL) {
@@ -197,13 +207,13 @@ reopen_forked(struct shmcache *cache)
 
 /* In the child, alone: its peers and mappings are the parent's. */
 static void
-start_anew(void)
+start_anew(bool prepared)
 {
 	free_thread_peers(cache_thread.peers);
 	(void)pthread_setspecific(thread_key, NULL);
 	cache_thread = (struct thread){ .inside = cache_thread.inside };
 	for (struct shmcache *c = handles; c != NULL; c = c->next)
-		reopen_forked(c);
+		reopen_forked(c, prepared);
 	shm_store32(cache_not_forked, NOT_FORKED);
 }
 
@@ -215,7 +225,7 @@ child_forked(void)
 		return;
 	fork_prepared = false;
 	urcu_bp_after_fork_child();
-	start_anew();
+	start_anew(true);
 	(void)pthread_mutex_unlock(&lock);
 }
 
@@ -237,7 +247,7 @@ recover_fork(void)
 	urcu_bp_after_fork_child();
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	(void)pthread_mutex_lock(&lock);
-	start_anew();
+	start_anew(false);
 	(void)pthread_mutex_unlock(&lock);
 }
 
@@ -301,7 +311,7 @@ claim_peer(struct mapping *m)
 
 	if (tp == NULL)
 		return -ENOMEM;
-	cancel_state = take_lock();
+	cancel_state = cache_take_lock();
 	prune_peers();
 	(void)pthread_setspecific(thread_key, cache_thread.peers);
 	error = shm_peer_claim(m->segment, &tp->peer);
@@ -309,7 +319,7 @@ claim_peer(struct mapping *m)
 		shm_peer_release(tp->peer);
 		error = -ENOMEM;
 	}
-	drop_lock(cancel_state);
+	cache_drop_lock(cancel_state);
 	if (error != 0) {
 		free(tp);
 		return error;
@@ -421,7 +431,7 @@ revive(struct shmcache *cache)
 	if (call_mapping(cache) == NULL &&
 	    shm_clock_ms() < shm_load64(&cache->retry_at_ms))
 		return false;
-	cancel_state = take_lock();
+	cancel_state = cache_take_lock();
 	left = leave_removed(cache);
 	if (cache->mapping == NULL && shm_clock_ms() >= cache->retry_at_ms) {
 		shm_store64(
@@ -429,13 +439,13 @@ revive(struct shmcache *cache)
 		reopen(cache);
 	}
 	attached = cache->mapping != NULL;
-	drop_lock(cancel_state);
+	cache_drop_lock(cancel_state);
 	if (left != NULL) {
 		await_sections();
-		cancel_state = take_lock();
+		cancel_state = cache_take_lock();
 		left->drained = true;
 		close_unused(cache, left);
-		drop_lock(cancel_state);
+		cache_drop_lock(cancel_state);
 	}
 	return attached;
 }
@@ -486,10 +496,10 @@ unhold_current(struct shmcache *cache, uint64_t attachment_id,
 	m = call_mapping(cache);
 	is_current = m != NULL && m->segment->id == attachment_id;
 	if (is_current && shm_peer_unhold(peer, pin)) {
-		int cancel_state = take_lock();
+		int cancel_state = cache_take_lock();
 
 		shm_peer_release(peer);
-		drop_lock(cancel_state);
+		cache_drop_lock(cancel_state);
 	}
 	call_unlock();
 	return is_current;
@@ -506,7 +516,7 @@ cache_unhold(struct shmcache *cache, uint64_t attachment_id,
 		recover_fork();
 	if (unhold_current(cache, attachment_id, peer, pin))
 		return 0;
-	cancel_state = take_lock();
+	cancel_state = cache_take_lock();
 	m = mapping_of(cache, attachment_id);
 	error = m == NULL ? SHMCACHE_ESTALE : 0;
 	if (m != NULL) {
@@ -515,7 +525,7 @@ cache_unhold(struct shmcache *cache, uint64_t attachment_id,
 		if (m != cache->mapping)
 			close_unused(cache, m);
 	}
-	drop_lock(cancel_state);
+	cache_drop_lock(cancel_state);
 	return error;
 }
 
@@ -738,9 +748,9 @@ shmcache_open(const char *name, const struct shmcache_options *options,
 	if (error == 0)
 		error = shm_segment_path(name, path);
 	if (error == 0) {
-		cancel_state = take_lock();
+		cancel_state = cache_take_lock();
 		error = attach_or_create(path, &o, cache_out);
-		drop_lock(cancel_state);
+		cache_drop_lock(cancel_state);
 	}
 	call_end();
 	return error_return(error);
@@ -771,7 +781,7 @@ has_items_pinned(const struct shmcache *cache)
 static int
 withdraw(struct shmcache *cache)
 {
-	int cancel_state = take_lock();
+	int cancel_state = cache_take_lock();
 	int error = 0;
 
 	if (has_items_pinned(cache))
@@ -779,7 +789,7 @@ withdraw(struct shmcache *cache)
 		    SHMCACHE_EBUSY, "an item of the cache is still pinned");
 	else
 		unlist(cache);
-	drop_lock(cancel_state);
+	cache_drop_lock(cancel_state);
 	return error;
 }
 
@@ -792,14 +802,24 @@ detach(struct shmcache *cache)
 
 	publish_mapping(cache, NULL);
 	await_sections();
-	cancel_state = take_lock();
+	cancel_state = cache_take_lock();
 	if (m != NULL) {
 		m->next_left = cache->left;
 		cache->left = m;
 	}
 	while (cache->left != NULL)
 		close_left(cache, cache->left);
-	drop_lock(cancel_state);
+	cache_drop_lock(cancel_state);
+}
+
+int
+cache_begin(void)
+{
+	if (!call_begin())
+		return SHMCACHE_EDEADLK;
+	if (shm_load32(cache_not_forked) != NOT_FORKED)
+		recover_fork();
+	return 0;
 }
 
 int
@@ -809,12 +829,12 @@ shmcache_close(struct shmcache *cache)
 
 	if (cache == NULL)
 		return 0;
-	if (!call_begin())
-		return error_return(SHMCACHE_EDEADLK);
-	if (shm_load32(cache_not_forked) != NOT_FORKED)
-		recover_fork();
+	error = cache_begin();
+	if (error != 0)
+		return error_return(error);
 	error = withdraw(cache);
 	if (error == 0) {
+		watch_stop(cache->watcher);
 		detach(cache);
 		free_handle(cache);
 	}
@@ -858,9 +878,9 @@ shmcache_remove_with(const char *name, const struct shmcache_options *options)
 			.owner_count = o.owner_count,
 			.owners = o.owners };
 
-		cancel_state = take_lock();
+		cancel_state = cache_take_lock();
 		error = mapping_remove(path, &access);
-		drop_lock(cancel_state);
+		cache_drop_lock(cancel_state);
 	}
 	call_end();
 	return error_return(error);

@@ -23,8 +23,8 @@
  *
  * One lock of the process guards the list of handles, attaching, detaching, and
  * claiming and releasing of peers.  fork() takes it (after liburcu's own), so
- * that no child is born with half an attachment.  Nothing that holds it waits
- * for a grace period.
+ * that no child is born with half an attachment, and after it those of the
+ * watchers (watch.h).  Nothing that holds it waits for a grace period.
  */
 #ifndef LIBSHMCACHE_CACHE_H
 #define LIBSHMCACHE_CACHE_H
@@ -44,6 +44,7 @@ struct shmcache {
 	struct mapping *left; /* of removed caches, not unmapped yet */
 	struct shm_access access;
 	struct shmcache *next;
+	struct watcher *watcher; /* watch.h; set once, under the lock */
 	char path[];
 };
 
@@ -58,6 +59,15 @@ enum call_needs {
 	CALL_WRITES, /* a peer */
 	CALL_LOOKS   /* no peer */
 };
+
+/* The process's lock.  Its holder is not cancelled; returns what to drop it
+   with. */
+int cache_take_lock(void);
+void cache_drop_lock(int cancel_state);
+
+/* As call_begin(), for what concerns the handle and no mapping; to be ended by
+   call_end().  0, or SHMCACHE_EDEADLK. */
+int cache_begin(void);
 
 /* What the library keeps for a thread. */
 struct thread {

@@ -297,17 +297,28 @@ lease_may_by_rate(
 }
 
 bool
+lease_is_over(const struct call *call, const struct lease *lease, bool fresh)
+{
+	struct lease_shared *l = &call->m->leases[lease->place];
+
+	return shm_load64_acquire(&l->word) != lease->word ||
+	       owner_gone(call, word_owner(lease->word), fresh) ||
+	       is_late(call, l, lease->word, LEASE_MS);
+}
+
+bool
 lease_is_held(const struct call *call, const struct key *key, bool fresh,
     struct lease *lease_out)
 {
-	uint64_t word;
-	unsigned n = find_own(call, key, &word);
+	struct lease lease = { .place = LEASE_NONE };
+	unsigned n = find_own(call, key, &lease.word);
 
-	if (n == PLACES || (word & WORD_STATE) != HELD ||
-	    owner_gone(call, word_owner(word), fresh))
+	if (n == PLACES || (lease.word & WORD_STATE) != HELD)
 		return false;
-	*lease_out =
-	    (struct lease){ .place = place_of(call, key, n), .word = word };
+	lease.place = place_of(call, key, n);
+	if (lease_is_over(call, &lease, fresh))
+		return false;
+	*lease_out = lease;
 	return true;
 }
 

@@ -23,8 +23,8 @@
  * key's token (token.h) and the cache's seq (invalidate.h) as they were when the
  * failed load began.  (A token's word that another key has taken forgets it too.)
  *
- * Sleepers sleep on the word's low half (shm/futex.h), for a few milliseconds at
- * a time: then they ask whether the owner lives.  So a leader that is killed is
+ * Sleepers sleep on the word's low half (wait.h), for a few milliseconds at a
+ * time: then they ask whether the owner lives.  So a leader that is killed is
  * followed by another after that and the time that the kernel takes to tear its
  * memory down.
  *
@@ -78,6 +78,9 @@ struct lease {
 
 #define LEASE_NONE UINT32_MAX
 
+/* The time that a lease has if nobody says another. */
+#define LEASE_MS 10000u
+
 enum lease_take {
 	LEASE_TAKEN,
 	LEASE_TAKEN_OVER, /* from an owner that has gone, or is late */
@@ -105,7 +108,13 @@ void lease_fail(const struct call *call, const struct lease *lease, int error,
 bool lease_may_by_rate(
     const struct call *call, const struct key *key, uint32_t per_second);
 
-/* Does somebody hold the key's lease?  *lease_out is what to wait for. */
+/* Is it not what was seen any more, or can be taken over?  `fresh` as in
+   owner.h; no peer is needed. */
+bool lease_is_over(
+    const struct call *call, const struct lease *lease, bool fresh);
+
+/* Does somebody hold the key's lease, who lives and is not late?  *lease_out is
+   what to wait for. */
 bool lease_is_held(const struct call *call, const struct key *key, bool fresh,
     struct lease *lease_out);
 

@@ -19,7 +19,6 @@
 #include <string.h>
 
 #define DEFAULT_TIMEOUT_MS 5000u
-#define DEFAULT_LEASE_MS   10000u
 
 /* What a failed lease tells those who wait: what was loaded could not be stored,
    so let each load for itself. */
@@ -77,7 +76,7 @@ load_options(
 	if (o->timeout_ms == 0)
 		o->timeout_ms = DEFAULT_TIMEOUT_MS;
 	if (o->lease_ms == 0)
-		o->lease_ms = DEFAULT_LEASE_MS;
+		o->lease_ms = LEASE_MS;
 	return check_options(o);
 }
 
@@ -513,4 +512,17 @@ load_fill(const struct call *call, const struct key *key,
 	lease_fail(call, &lease, result,
 	    result == SHMCACHE_ENOENT ? 0 : o->error_ttl_ms, token);
 	return 0;
+}
+
+void
+load_count_wait(struct shmcache *cache, uint64_t began_ns)
+{
+	struct call call;
+
+	if (call_enter(cache, CALL_WRITES, &call) != 0)
+		return;
+	stats_count(call.peer, COUNT_load_waiters);
+	stats_add(
+	    call.peer, COUNT_load_wait_us, (latency_begin() - began_ns) / 1000);
+	call_leave();
 }

@@ -70,4 +70,7 @@ int load_limited(const struct load *load);
 /* Bytes that a loader may give: -EINVAL if not. */
 int load_check(int result, const struct shmcache_loaded *loaded);
 
+/* Count one who has waited since then (latency_begin()).  Not within a call. */
+void load_count_wait(struct shmcache *cache, uint64_t began_ns);
+
 #endif /* LIBSHMCACHE_LOAD_H */

@@ -616,8 +616,9 @@ enum shmcache_source {
 	SHMCACHE_FROM_LOAD_ONLY, /* loaded by this call, and not stored */
 	SHMCACHE_LEAD,           /* shmcache_begin_load(): load it, and end the
 				    token; the value is the stale one or NULL */
-	SHMCACHE_BUSY            /* shmcache_begin_load(): another loads it; the
-				    value is NULL */
+	SHMCACHE_BUSY            /* shmcache_begin_load(): another loads it, or
+				    another request of this thread; the value is
+				    NULL */
 };
 
 /* A value in memory from malloc(), one byte longer than it is and 0 there, which
@@ -674,11 +675,68 @@ int shmcache_abandon(
     struct shmcache *cache, const struct shmcache_token *token);
 
 /*
- * Wait until nobody loads the key, at most for so long; then begin again.
+ * Wait until nobody loads the key, at most for so long; then begin again.  A load
+ * that may be taken over (its leader has died, or is later than its `lease_ms`)
+ * is none.
  * Errors: -ETIMEDOUT, EKEY, EPEERS, EDEADLK, EREMOVED, EREADONLY.
  */
 int shmcache_wait_load(struct shmcache *cache, const void *key,
     size_t key_bytes, uint32_t timeout_ms);
+
+/*
+ * The same for event loops: watch the load that shmcache_begin_load() found to be
+ * another's (SHMCACHE_BUSY).  The handle has one descriptor for all its watches;
+ * it is readable as long as there are watches that are over and were not fetched.
+ *
+ *	fd = shmcache_watch_fd(cache);		once; for the loop to poll
+ *
+ *	shmcache_watch_load(cache, key, key_bytes, 1000, request, NULL);
+ *
+ *	while (shmcache_watch_next(cache, &watched) == 0)	when it is readable
+ *		begin_again(watched.context);
+ *
+ * A watch is over when that load was filled, failed or was abandoned, when its
+ * leader has died or is late, or when the watch's time is over; also if any of
+ * that was so already when it was begun.  Each is told once, unless it is
+ * cancelled.  It says that there is reason to begin again, not what there is: in
+ * the meantime another may lead.
+ *
+ * The first of these calls starts a thread, for the handle, which sleeps while
+ * nothing is watched; it blocks all signals, and is named "shmcache-watch".
+ * shmcache_close() ends it, closes the descriptor, and forgets what is watched;
+ * take the descriptor out of the loop before.  Nobody else may read, write or
+ * close it.  In a forked child there is neither: its first call makes a thread and
+ * a descriptor of its own, and the parent's watches are the parent's.
+ */
+
+/* A watch that is over. */
+struct shmcache_watched {
+	void *context;  /* as it was given */
+	uint64_t watch; /* its number */
+	int result; /* 0; -ETIMEDOUT: another is still loading; EREMOVED, and
+		       what else keeps the handle from its cache */
+	uint32_t reserved;
+};
+
+/* Returns the descriptor, an eventfd(2) that is closed on exec.  Poll it for
+   reading, by level or by edge, and then fetch all that is over.
+   Errors: EDEADLK, -EMFILE, -ENFILE, -EAGAIN (no thread could be started),
+   -ENOMEM. */
+int shmcache_watch_fd(struct shmcache *cache);
+
+/* Begin a watch.  `context` is the caller's; `watch_out`, its number, may be NULL.
+   Errors: as shmcache_watch_fd(), and EKEY, EPEERS, EREMOVED, EREADONLY. */
+int shmcache_watch_load(struct shmcache *cache, const void *key,
+    size_t key_bytes, uint32_t timeout_ms, void *context, uint64_t *watch_out);
+
+/* Fetch one that is over; each is given to one caller.  Never waits.
+   Errors: ENOENT (none is), -EINVAL; else as shmcache_watch_fd(). */
+int shmcache_watch_next(
+    struct shmcache *cache, struct shmcache_watched *watched_out);
+
+/* Forget a watch, over or not: it is not told any more.
+   Errors: ENOENT (it was told, or there is no such); else as shmcache_watch_fd(). */
+int shmcache_watch_cancel(struct shmcache *cache, uint64_t watch);
 
 /*
  * Locks for applications, by name, among all processes that have the cache open.

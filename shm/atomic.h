@@ -228,6 +228,22 @@ shm_store64_release(uint64_t *word, uint64_t value)
 	ck_pr_store_64(word, value);
 }
 
+static inline void *
+shm_load_pointer_acquire(void *const *pointer)
+{
+	void *value = ck_pr_load_ptr(pointer);
+
+	ck_pr_fence_acquire();
+	return value;
+}
+
+static inline void
+shm_store_pointer_release(void **pointer, void *value)
+{
+	ck_pr_fence_release();
+	ck_pr_store_ptr(pointer, value);
+}
+
 static inline void
 shm_publish64(uint64_t *word, uint64_t value)
 {

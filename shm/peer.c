@@ -142,10 +142,20 @@ shm_peer_dead(struct shm_segment *segment, uint64_t claim, bool fresh)
 	now = shm_clock_ms();
 	if (!fresh && now < shm_load64(&segment->alive_until_ms[process]))
 		return false;
-	if (!probe_lock(segment, process))
+	if (!probe_lock(segment, process)) {
+		/* Lest the next who asks is told what was true before. */
+		shm_store64(&segment->alive_until_ms[process], 0);
 		return true;
+	}
 	shm_store64(&segment->alive_until_ms[process], now + ALIVE_FOR_MS);
 	return false;
+}
+
+void
+shm_peer_ask_anew(struct shm_segment *segment)
+{
+	for (uint32_t i = 0; i < segment->geometry.request.process_count; i++)
+		shm_store64(&segment->alive_until_ms[i], 0);
 }
 
 /* Tries to take slot `i`; returns its new claim, or 0. */

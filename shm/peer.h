@@ -133,6 +133,10 @@ bool shm_process_alive(struct shm_segment *segment, uint32_t process);
  */
 bool shm_peer_dead(struct shm_segment *segment, uint64_t claim, bool fresh);
 
+/* Forget who was seen alive: for who is about to ask after many peers, of each
+   process once. */
+void shm_peer_ask_anew(struct shm_segment *segment);
+
 /*
  * Claim a peer slot for the calling thread.  Errors: SHM_EPEERS, -ENOMEM.
  * The caller's lock protects the segment's list of peers.
