@@ -131,7 +131,7 @@ judge_own(const struct call *call, const struct key *key, uint32_t place,
 	}
 	if ((word & WORD_STATE) != HELD)
 		return LEASE_TAKEN;
-	if (owner_gone(call, word_owner(word), fresh) ||
+	if (owner_gone_for_waiter(call, word_owner(word), fresh, &l->looked) ||
 	    is_late(call, l, word, lease_ms))
 		return LEASE_TAKEN_OVER;
 	*lease = (struct lease){ .place = place, .word = word };
@@ -302,7 +302,8 @@ lease_is_over(const struct call *call, const struct lease *lease, bool fresh)
 	struct lease_shared *l = &call->m->leases[lease->place];
 
 	return shm_load64_acquire(&l->word) != lease->word ||
-	       owner_gone(call, word_owner(lease->word), fresh) ||
+	       owner_gone_for_waiter(
+		   call, word_owner(lease->word), fresh, &l->looked) ||
 	       is_late(call, l, lease->word, LEASE_MS);
 }
 

@@ -61,13 +61,16 @@ struct lease_shared {
 	uint64_t began;    /* {seq 16, the cache's seq when the failed load
 			      began 48} */
 	uint64_t rate;     /* {fingerprint 22, milliseconds 42} */
-	uint64_t reserved[3];
+	uint32_t looked;   /* when a waiter asked for the owner (owner.h) */
+	uint32_t reserved1;
+	uint64_t reserved2[2];
 };
 
 static_assert(offsetof(struct lease_shared, deadline) == 8, "layout");
 static_assert(offsetof(struct lease_shared, error) == 16, "layout");
 static_assert(offsetof(struct lease_shared, began) == 24, "layout");
 static_assert(offsetof(struct lease_shared, rate) == 32, "layout");
+static_assert(offsetof(struct lease_shared, looked) == 40, "layout");
 static_assert(sizeof(struct lease_shared) == 64, "layout");
 
 /* A lease that was seen or taken: its place, and its word then. */

@@ -90,7 +90,8 @@ find_held(const struct call *call, const struct lock_name *name, bool fresh,
 			*word_out = word;
 			if (word_owner(word) == self)
 				return LOCK_OWN;
-			if (!owner_gone(call, word_owner(word), fresh))
+			if (!owner_gone_for_waiter(call, word_owner(word),
+				fresh, &call->m->locks[i].looked))
 				return LOCK_BUSY;
 			if (change(call, i, HELD, name->print, self, word_out))
 				return LOCK_TAKEN;

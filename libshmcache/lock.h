@@ -40,7 +40,7 @@
 struct lock_shared {
 	uint64_t word;
 	uint32_t name_bytes;
-	uint32_t reserved;
+	uint32_t looked; /* when a waiter asked for the owner (owner.h) */
 	uint8_t name[SHMCACHE_LOCK_NAME_MAX];
 };
 

@@ -73,4 +73,23 @@ owner_gone(const struct call *call, uint64_t owner, bool fresh)
 	       shm_peer_dead(segment, claim, fresh);
 }
 
+/* Of those who wait for one word, one in so many milliseconds asks the kernel for
+   all; `looked` lies beside the word, and says when that was.  A plain store:
+   two may ask, or one who was stopped be thought to have. */
+#define OWNER_LOOK_MS 3u
+
+/* As owner_gone(), for who waits. */
+static inline bool
+owner_gone_for_waiter(
+    const struct call *call, uint64_t owner, bool fresh, uint32_t *looked)
+{
+	uint32_t now_ms = (uint32_t)mapping_now_ms(call->m);
+
+	if (fresh && now_ms - shm_load32(looked) < OWNER_LOOK_MS)
+		fresh = false;
+	else if (fresh)
+		shm_store32(looked, now_ms);
+	return owner_gone(call, owner, fresh);
+}
+
 #endif /* LIBSHMCACHE_OWNER_H */

@@ -7,8 +7,8 @@
  * That, and the time that the kernel takes to tear a process down, is how long
  * the dead are waited for.
  *
- * A look is three system calls, some 5 us.  The pauses between two differ, so
- * that of many who wait for one owner some look soon.
+ * A look is three system calls; of many who wait for one owner, few look for all
+ * (owner.h).  Their pauses differ, so that some wake soon.
  */
 #ifndef LIBSHMCACHE_WAIT_H
 #define LIBSHMCACHE_WAIT_H
