@@ -97,16 +97,13 @@ await_gone(const char *key)
 	}
 }
 
-/* The tool with this file as its input; its errors go to another. */
+/* The tool with this input; its errors go to a file. */
 static int
-feed(const char *lines, size_t bytes, char err[OUTPUT_BYTES])
+feed_from(int in, char err[OUTPUT_BYTES])
 {
-	int in = scratch_file(), out = scratch_file(), status;
-	pid_t pid;
+	int out = scratch_file(), status;
+	pid_t pid = fork();
 
-	CHECK(write(in, lines, bytes) == (ssize_t)bytes);
-	CHECK_SYS(lseek(in, 0, SEEK_SET));
-	pid = fork();
 	CHECK_SYS(pid);
 	if (pid == 0) {
 		const char *path = tool_path(TOOL);
@@ -121,6 +118,16 @@ feed(const char *lines, size_t bytes, char err[OUTPUT_BYTES])
 	CHECK_SYS(close(in));
 	read_and_close(out, err);
 	return WEXITSTATUS(status);
+}
+
+static int
+feed(const char *lines, size_t bytes, char err[OUTPUT_BYTES])
+{
+	int in = scratch_file();
+
+	CHECK(write(in, lines, bytes) == (ssize_t)bytes);
+	CHECK_SYS(lseek(in, 0, SEEK_SET));
+	return feed_from(in, err);
 }
 
 static void
@@ -192,6 +199,100 @@ bad_lines_are_passed_over(void)
 	CHECK_SAY(reports == TEST_COUNT_OF(bad) + 4, "%u: %s", reports, err);
 	CHECK_HAS(err, "the line is too long: hhh");
 	CHECK_HAS(err, "1 lines applied, 14 passed over");
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+#define HUGE_BYTES ((size_t)16 << 20)
+
+static void
+write_all(int fd, const char *bytes, size_t count)
+{
+	while (count > 0) {
+		ssize_t n = write(fd, bytes, count);
+
+		CHECK(n > 0);
+		bytes += n;
+		count -= (size_t)n;
+	}
+}
+
+/* `before`, then so many bytes of `fill`. */
+static void
+write_huge(int fd, const char *before, char fill)
+{
+	static char piece[99991]; /* no divisor of any buffer */
+	size_t left = HUGE_BYTES;
+
+	memset(piece, fill, sizeof(piece));
+	write_all(fd, before, strlen(before));
+	while (left > 0) {
+		size_t bytes = left < sizeof(piece) ? left : sizeof(piece);
+
+		write_all(fd, piece, bytes);
+		left -= bytes;
+	}
+}
+
+/* Through a pipe: a line of many MB before each of three that count, one of them
+   of NULs; the last line is huge, and has no end. */
+static void
+write_huge_lines(void *argument)
+{
+	const int *ends = argument;
+
+	CHECK_SYS(close(ends[0]));
+	write_huge(ends[1], "delete a\ndelete ", 'h');
+	write_huge(ends[1], "\ndelete b\n", '\0');
+	write_huge(ends[1], "\ndelete c\ntag ", 'e');
+	write_all(ends[1], "\ndelete d\ndelete ", 17);
+	write_huge(ends[1], "stays", 's');
+}
+
+static void
+huge_lines_are_passed_over(void)
+{
+	static const char *const keys[] = { "a", "b", "c", "d", "stays" };
+	static char err[OUTPUT_BYTES];
+	int ends[2];
+	pid_t writer;
+
+	need_tool();
+	for (size_t i = 0; i < TEST_COUNT_OF(keys); i++) {
+		cache_set_text(cache, keys[i], "x");
+	}
+	CHECK_SYS(pipe(ends));
+	writer = child_start(write_huge_lines, ends);
+	CHECK_SYS(close(ends[1]));
+	CHECK(feed_from(ends[0], err) == EXIT_FAILED);
+	child_expect(writer, 0);
+	for (size_t i = 0; i < TEST_COUNT_OF(keys); i++) {
+		check_there(keys[i], keys[i][0] == 's');
+	}
+	CHECK_HAS(err, "the line is too long: delete hhh");
+	CHECK_HAS(err, "the line is too long: \\x00");
+	CHECK_HAS(err, "the line is too long: tag eee");
+	CHECK_HAS(err, "the line is too long: delete stayssss");
+	CHECK_HAS(err, "4 lines applied, 4 passed over");
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* A last line without an end counts, unless there is a NUL in it. */
+static void
+last_line_needs_no_end(void)
+{
+	static char err[OUTPUT_BYTES];
+
+	need_tool();
+	cache_set_text(cache, "k", "x");
+	CHECK(feed("delete k\0", 9, err) == EXIT_FAILED);
+	CHECK_HAS(err, "not a line of delete, tag, prefix or flush: "
+		       "delete k\\x00");
+	check_there("k", 1);
+	CHECK(feed("\0", 1, err) == EXIT_FAILED);
+	CHECK(feed("", 0, err) == EXIT_OK);
+	CHECK(feed("\n\n\r\n#", 5, err) == EXIT_OK);
+	CHECK(feed("delete k", 8, err) == EXIT_OK);
+	check_there("k", 0);
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -464,6 +565,26 @@ follow_and_expire(struct server *server)
 	end_bridge(pid, err);
 }
 
+/* A message may have lines, and one of them many MB. */
+static void
+check_huge_message(const struct server *server)
+{
+	const char *arguments[] = { "--redis", server->address, "--channel",
+		"two", "--on-loss", "ignore", test_name("bridge"), NULL };
+	int err = scratch_file();
+	pid_t pid = tool_start(TOOL, arguments, err, err);
+
+	cache_set_text(cache, "after", "x");
+	await_text(err, "listening to");
+	CHECK(shell("{ head -c 8000000 /dev/zero | tr '\\0' h; "
+		    "printf '\\ndelete after\\n'; } | "
+		    "redis-cli -s %s -x publish two >/dev/null",
+		  server->address) == 0);
+	await_gone("after");
+	await_text(err, "the line is too long: hhh");
+	end_bridge(pid, err);
+}
+
 static void
 redis_messages_are_applied(void)
 {
@@ -471,6 +592,7 @@ redis_messages_are_applied(void)
 
 	need_tool();
 	make_redis(&server);
+	check_huge_message(&server);
 	follow_server(&server);
 	follow_and_expire(&server);
 	remove_folder();
@@ -513,6 +635,8 @@ main(int argc, char **argv)
 	static const struct test_case cases[] = {
 		CASE(lines_do_what_they_say),
 		CASE(bad_lines_are_passed_over),
+		CASE(huge_lines_are_passed_over),
+		CASE(last_line_needs_no_end),
 		CASE(wrong_options_are_refused),
 		CASE(it_waits_for_a_server),
 		CASE(redis_messages_are_applied),
