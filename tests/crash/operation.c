@@ -310,14 +310,12 @@ act_begin_load(struct victim *victim)
 	return result != 0 ? result : shmcache_abandon(victim->cache, &token);
 }
 
-#define LOCK_NAME "stepped"
-
 static int
 act_lock(struct victim *victim)
 {
 	struct shmcache_lock lock;
 	int result = shmcache_lock(
-	    victim->cache, LOCK_NAME, sizeof(LOCK_NAME), 0, &lock);
+	    victim->cache, OPERATION_LOCK, sizeof(OPERATION_LOCK), 0, &lock);
 
 	return result != 0 ? result : shmcache_unlock(victim->cache, &lock);
 }
@@ -334,7 +332,7 @@ hold_and_end(void *argument)
 	(void)shmcache_begin_load(victim->cache, victim->new.key,
 	    victim->new.key_bytes, NULL, &value, &token);
 	(void)shmcache_lock(
-	    victim->cache, LOCK_NAME, sizeof(LOCK_NAME), 0, &lock);
+	    victim->cache, OPERATION_LOCK, sizeof(OPERATION_LOCK), 0, &lock);
 	return NULL;
 }
 
@@ -881,6 +879,7 @@ const struct operation operations[] = {
 	    .fired = fired_freeing,
 	    .dead_threads = 1 },
 	{ .name = "load",
+	    .flags = OPERATION_LEASES,
 	    .others = LIGHT,
 	    .record = KEY(39, 120),
 	    .before = SEEN_NOTHING,
@@ -888,6 +887,7 @@ const struct operation operations[] = {
 	    .act = act_load,
 	    .fired = fired_leading },
 	{ .name = "load-takeover",
+	    .flags = OPERATION_LEASES,
 	    .others = LIGHT,
 	    .record = KEY(40, 120),
 	    .before = SEEN_NOTHING,
@@ -896,6 +896,7 @@ const struct operation operations[] = {
 	    .fired = fired_taking_over,
 	    .orphans = true },
 	{ .name = "load-abandon",
+	    .flags = OPERATION_LEASES,
 	    .others = LIGHT,
 	    .record = KEY(41, 120),
 	    .before = SEEN_NOTHING,
@@ -903,13 +904,13 @@ const struct operation operations[] = {
 	    .act = act_begin_load,
 	    .fired = fired_leading },
 	{ .name = "lock",
-	    .flags = OPERATION_LOADED,
+	    .flags = OPERATION_LOADED | OPERATION_LEASES,
 	    .others = LIGHT,
 	    .record = KEY(42, 120),
 	    .act = act_lock,
 	    .fired = fired_locking },
 	{ .name = "lock-takeover",
-	    .flags = OPERATION_LOADED,
+	    .flags = OPERATION_LOADED | OPERATION_LEASES,
 	    .others = LIGHT,
 	    .record = KEY(43, 120),
 	    .act = act_lock,

@@ -53,9 +53,10 @@ enum operation_flags {
 	OPERATION_INVALIDATED = 65536, /* one of them was invalidated */
 	OPERATION_LIKED =
 	    131072, /* two in three of the others have been read */
-	OPERATION_REVIVES = 262144, /* the victim's handle is of a cache that
+	OPERATION_REVIVES = 262144,  /* the victim's handle is of a cache that
 					was removed; there is a new one */
-	OPERATION_FILTERED = 524288 /* there is a filter, with all others */
+	OPERATION_FILTERED = 524288, /* there is a filter, with all others */
+	OPERATION_LEASES = 1048576   /* it takes the key's lease or the lock */
 };
 
 /* What a survivor saw before it did anything; in shared memory. */
@@ -66,6 +67,9 @@ struct observation {
 };
 
 struct victim;
+
+/* The name of the lock. */
+#define OPERATION_LOCK "stepped"
 
 struct operation {
 	const char *name;

@@ -7,8 +7,10 @@
 #include "jobs.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <shmcache_admin.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CHURN_TURNS 2u /* times all memory */
@@ -319,6 +321,62 @@ work_on_filter(struct shmcache *cache, const struct operation *operation)
 		   check_filter(cache, operation));
 }
 
+/* Waits for the load of another, as an event loop does, until it may lead. */
+static bool
+lead_after(struct shmcache *cache, const char *key, size_t key_bytes,
+    struct shmcache_token *token)
+{
+	struct pollfd poll_fd = { .events = POLLIN };
+	struct shmcache_watched watched;
+	struct shmcache_value value;
+
+	poll_fd.fd = shmcache_watch_fd(cache);
+	for (unsigned i = 0; i < 10; i++) {
+		if (!succeeded("begin_load", NULL,
+			shmcache_begin_load(
+			    cache, key, key_bytes, NULL, &value, token)))
+			return false;
+		free(value.value);
+		if (value.source == SHMCACHE_LEAD)
+			return true;
+		if (!succeeded("watch_load", NULL,
+			shmcache_watch_load(
+			    cache, key, key_bytes, 60000, NULL, NULL)))
+			return false;
+		if (poll(&poll_fd, 1, 60000) != 1)
+			return job_fail("a watch of %s is not told", key);
+		if (!succeeded("watch_next", NULL,
+			shmcache_watch_next(cache, &watched)) ||
+		    !succeeded("the watch", NULL, watched.result))
+			return false;
+	}
+	return job_fail("%s: a watch is told, and the load goes on", key);
+}
+
+/* What the dead held goes to others: the key's lease, and the lock. */
+static bool
+work_on_leases(struct shmcache *cache, const struct operation *operation)
+{
+	struct record record = operation_old(operation);
+	const struct shmcache_loaded loaded = { .value = NULL };
+	char key[RECORD_KEY_BYTES];
+	size_t key_bytes = record_key(&record, key);
+	struct shmcache_token token;
+	struct shmcache_lock lock;
+
+	return (operation->flags & OPERATION_LEASES) == 0 ||
+	       (succeeded("lock", NULL,
+		    shmcache_lock(cache, OPERATION_LOCK, sizeof(OPERATION_LOCK),
+			60000, &lock)) &&
+		   succeeded("unlock", NULL, shmcache_unlock(cache, &lock)) &&
+		   lead_after(cache, key, key_bytes, &token) &&
+		   succeeded("fill", &record,
+		       shmcache_fill(
+			   cache, key, key_bytes, &token, 0, &loaded, NULL)) &&
+		   succeeded("delete of what was loaded", &record,
+		       shmcache_delete(cache, key, key_bytes)));
+}
+
 /*
  * Sets of new keys, some large, until all memory was written so many times.  Each
  * can be read at once, but for one in a hundred: the room that a set makes for
@@ -548,6 +606,7 @@ bool
 survivor_hurries(struct shmcache *cache, const struct inquest *inquest)
 {
 	return work_on_victims_key(cache, inquest->operation) &&
+	       work_on_leases(cache, inquest->operation) &&
 	       work_on_fresh_key(cache) &&
 	       work_on_filter(cache, inquest->operation) &&
 	       verify(cache, SHMCACHE_VERIFY_LIVE, "after work") &&
