@@ -332,6 +332,8 @@ shmcache_get_or_load(struct shmcache *cache, const void *key, size_t key_bytes,
 		    SHMCACHE_EDEADLK, "the loader of a key asks for that key");
 	if (error == 0)
 		error = get_or_load(&job, &load, value_out);
+	if (error == 0 && value_out->source == SHMCACHE_FROM_STALE)
+		load_count_stale(cache);
 	free(load.old.value);
 	return error_return(error);
 }
@@ -366,6 +368,8 @@ shmcache_begin_load(struct shmcache *cache, const void *key, size_t key_bytes,
 			load.old.source = SHMCACHE_LEAD;
 		if (load.old.source == SHMCACHE_LEAD)
 			*token_out = load.token;
+		if (load.old.source == SHMCACHE_FROM_STALE)
+			load_count_stale(cache);
 		take_old(&load, value_out);
 	}
 	free(load.old.value);

@@ -288,8 +288,7 @@ answer(const struct call *call, enum view view, int *error_out)
 		return LOAD_DONE;
 	case VIEW_WINDOW:
 	case VIEW_STALE:
-		stats_count(call->peer, COUNT_load_stale);
-		return LOAD_DONE;
+		return LOAD_DONE; /* counted by load_count_stale() */
 	case VIEW_NEGATIVE:
 		stats_count(call->peer, COUNT_load_negatives);
 		*error_out = SHMCACHE_ENOENT;
@@ -524,5 +523,16 @@ load_count_wait(struct shmcache *cache, uint64_t began_ns)
 	stats_count(call.peer, COUNT_load_waiters);
 	stats_add(
 	    call.peer, COUNT_load_wait_us, (latency_begin() - began_ns) / 1000);
+	call_leave();
+}
+
+void
+load_count_stale(struct shmcache *cache)
+{
+	struct call call;
+
+	if (call_enter(cache, CALL_WRITES, &call) != 0)
+		return;
+	stats_count(call.peer, COUNT_load_stale);
 	call_leave();
 }

@@ -73,4 +73,7 @@ int load_check(int result, const struct shmcache_loaded *loaded);
 /* Count one who has waited since then (latency_begin()).  Not within a call. */
 void load_count_wait(struct shmcache *cache, uint64_t began_ns);
 
+/* Count a stale value that is returned, whatever led to it.  As above. */
+void load_count_stale(struct shmcache *cache);
+
 #endif /* LIBSHMCACHE_LOAD_H */

@@ -41,6 +41,11 @@
 #ifndef TAKERS
 #define TAKERS 2
 #endif
+#ifndef UNLOCKS
+#define UNLOCKS 2 /* of each, the second by mistake */
+#endif
+
+/* ROUNDS: a taker that has begun again so often gives up. */
 
 #define FREE      0
 #define WRITING   1
@@ -149,11 +154,24 @@ proctype Taker(byte me)
 {
 	byte s, o, q, i, own, own_seq, number;
 	bit ok, verdict;
+#ifdef ROUNDS
+	byte rounds;
+#endif
 
 	{
 		goto first;
 again:
+#ifdef ROUNDS
+		atomic {
+			rounds++;
+			if
+			:: rounds > ROUNDS -> goto done
+			:: else
+			fi
+		}
+#else
 		skip;
+#endif
 first:
 		atomic { i = 0; ok = 0; own = PLACES; own_seq = 0; verdict = 0 }
 #ifdef M_FENCE_FIRST
@@ -247,8 +265,8 @@ got:
 		}
 		atomic { inside[me] = 0; i = 0 }
 		do
-		:: i == 2 -> break
-		:: i < 2 ->
+		:: i == UNLOCKS -> break
+		:: i < UNLOCKS ->
 #ifdef M_BLIND_UNLOCK
 			atomic {
 				state[own] = FREE;

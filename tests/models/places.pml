@@ -36,6 +36,10 @@
 #define CALLERS 2
 #endif
 
+#ifndef TURNS
+#define TURNS 2 /* loads of the other key */
+#endif
+
 #define FREE    0
 #define HELD    1
 #define KEY     1
@@ -236,8 +240,8 @@ proctype Other()
 
 	{
 		do
-		:: turns == 2 -> break
-		:: turns < 2 ->
+		:: turns == TURNS -> break
+		:: turns < TURNS ->
 			if
 			:: at = 0
 			:: at = 1

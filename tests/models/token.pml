@@ -45,6 +45,9 @@
 #ifndef LEADERS
 #define LEADERS 1
 #endif
+#ifndef TRIES
+#define TRIES 3 /* of a fill, until it gives up */
+#endif
 
 #define A 1
 #define B 2
@@ -128,7 +131,7 @@ again:
 	atomic {
 		tries++;
 		if
-		:: tries > 3 -> goto refused
+		:: tries > TRIES -> goto refused
 		:: else
 		fi;
 		own = 0;
@@ -331,10 +334,15 @@ proctype Other()
 	fi
 }
 
+#ifdef NO_COPIES
+#define CHANGE(at) \
+	:: d_step { FINAL(slot[at]) -> slot[at] = EMPTY }
+#else
 #define CHANGE(at) \
 	:: d_step { FINAL(slot[at]) -> slot[at] = EMPTY } \
 	:: d_step { FINAL(slot[at]) && slot[at] < 32 -> \
 		slot[at] = COPIED(slot[at]) }
+#endif
 
 proctype World()
 {
@@ -361,7 +369,9 @@ init {
 		run Leader(2);
 #endif
 		run Writer();
+#ifndef NO_OTHER
 		run Other();
+#endif
 		run World()
 	}
 }

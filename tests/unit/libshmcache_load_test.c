@@ -492,6 +492,7 @@ failed_load_is_answered_by_the_stale_value(void **state)
 	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
 	assert_int_equal(s.loads, 3);
 	assert_int_equal(test_stats(s.cache).load_errors, 2);
+	assert_int_equal(test_stats(s.cache).load_stale, 3);
 	/* The source says that it is gone: then it is. */
 	o.stale_if_error_ms = 0;
 	assert_int_equal(get(&s, &o, ""), -EIO);
