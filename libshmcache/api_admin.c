@@ -130,7 +130,8 @@ fixed_bytes(const struct shm_geometry *g)
 	const uint64_t *region = g->request.region_bytes;
 
 	return g->region[REGION_INDEX] + region[REGION_TAGS] +
-	       region[REGION_LEASES] + region[REGION_LATENCY];
+	       region[REGION_LEASES] + region[REGION_LATENCY] +
+	       region[REGION_RECORD];
 }
 
 static int

@@ -25,6 +25,7 @@
 #include "libshmcache/key.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/read.h"
+#include "libshmcache/record.h"
 #include "libshmcache/stats.h"
 #include "shm/pin.h"
 
@@ -52,10 +53,11 @@ find(const struct call *call, const struct key *key, unsigned pin,
 }
 
 static void
-note(const struct call *call, const struct found *found)
+note(const struct call *call, const struct key *key, const struct found *found)
 {
 	if (found != NULL)
 		entry_mark(call->m, found->entry.shared);
+	record_get(call, key, found != NULL ? &found->entry : NULL);
 	stats_count(
 	    call->peer, found != NULL ? COUNT_get_hits : COUNT_get_misses);
 }
@@ -154,14 +156,14 @@ get_with_pin(
 
 	if (!find(call, key, SHM_PIN_ENTRY, &found)) {
 		if (!sink->peek)
-			note(call, NULL);
+			note(call, key, NULL);
 		return SHMCACHE_ENOENT;
 	}
 	sink_learn(call->m, &found.entry, sink, &facts);
 	sink_copy(sink, &facts);
 	result = sink_tell(sink, &facts);
 	if (result == 0 && !sink->peek)
-		note(call, &found);
+		note(call, key, &found);
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return result;
 }
@@ -170,10 +172,12 @@ static int
 get_sampled(
     const struct call *call, const struct key *key, const struct sink *sink)
 {
-	uint64_t began_ns = latency_begin();
+	bool timed = latency_is_timed(call);
+	uint64_t began_ns = timed ? latency_begin() : 0;
 	int error = get_with_pin(call, key, sink);
 
-	latency_end(call, SHMCACHE_LATENCY_GET, began_ns, key);
+	if (timed)
+		latency_end(call, SHMCACHE_LATENCY_GET, began_ns, key);
 	return error;
 }
 
@@ -337,14 +341,14 @@ pin_item(const struct call *call, const struct key *key,
 	if (pin < 0)
 		return pin;
 	if (!find(call, key, (unsigned)pin, &found)) {
-		note(call, NULL);
+		note(call, key, NULL);
 		error = SHMCACHE_ENOENT;
 	} else if (scarce || entry_is_counter(&found.entry)) {
-		note(call, &found);
+		note(call, key, &found);
 		error = copy_item(call, &found.entry, item_out);
 		shm_pin_clear(call->peer, (unsigned)pin);
 	} else {
-		note(call, &found);
+		note(call, key, &found);
 		*item_out = (struct shmcache_item){ .value = found.entry.value,
 			.value_bytes = found.entry.value_bytes,
 			.client_flags = entry_client_flags(&found.entry),

@@ -40,10 +40,11 @@ static int
 update(const struct call *call, const struct key *key, update_make *make,
     struct given *given, const struct counts *counts)
 {
-	uint64_t began_ns = latency_count(call) ? latency_begin() : 0;
+	bool timed = latency_count(call) && latency_is_timed(call);
+	uint64_t began_ns = timed ? latency_begin() : 0;
 	int error = update_entry(call, key, make, given);
 
-	if (began_ns != 0)
+	if (timed)
 		latency_end(call, SHMCACHE_LATENCY_SET, began_ns, NULL);
 	stats_count(
 	    call->peer, error == 0 ? counts->done

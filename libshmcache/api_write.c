@@ -13,6 +13,7 @@
 #include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/place.h"
+#include "libshmcache/record.h"
 #include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/update.h"
@@ -93,6 +94,7 @@ write_store(const struct call *call, const struct key *key,
 		stats_count(call->peer,
 		    put == PUT_REPLACED ? COUNT_replaces : COUNT_inserts);
 		stats_add(call->peer, COUNT_written_bytes, place.bytes);
+		record_set(call, key, content);
 	}
 	write_finish(call, &place);
 	return error;
@@ -163,7 +165,8 @@ write_set(const struct call *call, const struct key *key,
 	uint64_t began_ns;
 	int error;
 
-	if (__builtin_expect(!latency_count(call), 1))
+	if (__builtin_expect(
+		!latency_count(call) || !latency_is_timed(call), 1))
 		return set(call, key, given);
 	began_ns = latency_begin();
 	error = set(call, key, given);
@@ -197,6 +200,7 @@ write_delete(const struct call *call, const struct key *key)
 {
 	int error = index_remove(call, key) ? 0 : SHMCACHE_ENOENT;
 
+	record_delete(call, key);
 	stats_count(
 	    call->peer, error == 0 ? COUNT_deletes : COUNT_delete_misses);
 	return error;
@@ -384,6 +388,10 @@ shmcache_get_and_touch(struct shmcache *cache, const void *key_data,
 	error = write_expiry(call.m, ttl_ms, &t.expires_ms);
 	if (error == 0)
 		error = touch(&call, &key, &t);
+	if (error == 0)
+		record_hit(&call, &key, t.facts.value_bytes);
+	else if (error == SHMCACHE_ENOENT)
+		record_get(&call, &key, NULL);
 	if (error == 0 || error == SHMCACHE_ENOENT)
 		stats_count(
 		    call.peer, error == 0 ? COUNT_get_hits : COUNT_get_misses);

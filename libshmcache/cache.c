@@ -8,6 +8,7 @@
 #include "libshmcache/entry.h"
 #include "libshmcache/error.h"
 #include "libshmcache/policy.h"
+#include "libshmcache/record.h"
 #include "libshmcache/watch.h"
 #include "shm/atomic.h"
 #include "shm/clock.h"
@@ -373,8 +374,11 @@ enter_mapping(struct shmcache *cache, enum call_needs needs, struct call *call)
 		return 0;
 	if (__builtin_expect(cache_thread.attachment_id != m->segment->id, 0))
 		error = find_peer(m);
-	if (error == 0)
+	if (error == 0) {
 		call->peer = cache_thread.peer;
+		if (mapping_recording(m))
+			record_arm(call);
+	}
 	return error == SHMCACHE_EPEERS && needs != CALL_WRITES ? 0 : error;
 }
 

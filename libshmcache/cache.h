@@ -12,6 +12,7 @@
  *                  no fork handler ran; the handles are opened anew
  *   mapping        rcu_read_lock, rcu_dereference; held until leaving
  *   removed        a cache that was removed is left, see below
+ *   recorded       this call is to be recorded (record.h)
  *   peer           cached for the thread's last segment; else looked up, else
  *                  claimed, under the lock
  *
@@ -184,7 +185,7 @@ SHM_INLINE bool
 call_is_plain(const struct mapping *m, enum call_needs needs)
 {
 	return m != NULL && cache_thread.attachment_id == m->attachment_id &&
-	       needs != CALL_LOOKS && !mapping_removed(m);
+	       needs != CALL_LOOKS && mapping_undisturbed(m);
 }
 
 /*

@@ -411,7 +411,7 @@ bool entry_tag_invalidated(const struct mapping *m, const struct entry *entry);
 static inline bool
 entry_invalidated(const struct mapping *m, const struct entry *entry)
 {
-	return shm_load64_acquire(&m->shared->flush) > entry->seq ||
+	return mapping_flushed(m) > entry->seq ||
 	       (__builtin_expect(entry->tag_count != 0, 0) &&
 		   entry_tag_invalidated(m, entry));
 }

@@ -16,7 +16,9 @@ invalidate_word(const struct mapping *m, uint64_t *word)
 	for (;;) {
 		uint64_t old = shm_load64(word);
 
-		if (old >= seq || shm_cas64(word, old, seq))
+		uint64_t bit = old & CACHE_RECORDING; /* of the flush word */
+
+		if ((old ^ bit) >= seq || shm_cas64(word, old, bit | seq))
 			return;
 	}
 }
@@ -68,7 +70,7 @@ static bool
 is_valid(const struct mapping *m, uint64_t seq, const uint32_t *tags,
     unsigned tag_count)
 {
-	bool valid = shm_load64_acquire(&m->shared->flush) <= seq;
+	bool valid = mapping_flushed(m) <= seq;
 
 	for (unsigned i = 0; i < tag_count; i++)
 		valid &=

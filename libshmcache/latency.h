@@ -47,14 +47,23 @@ latency_of(const struct mapping *m, uint32_t peer_slot)
 	return &m->latency[peer_slot];
 }
 
-/* Is the peer's call that was counted last one to be timed? */
+/* Is the peer's call that was counted last due to be timed? */
 static inline bool
 latency_is_due(const struct call *call)
 {
 	return (call->peer->calls & call->m->sample_mask) == 0;
 }
 
-/* Count a call; true if it is one to be timed. */
+/* While requests are recorded every call is due (record.h): is this one to be
+   timed, of as many as else? */
+static inline bool
+latency_is_timed(const struct call *call)
+{
+	return !mapping_recording(call->m) ||
+	       (shm_peer_random(call->peer) & call->m->sample_mask) == 0;
+}
+
+/* Count a call; true if it is due. */
 static inline bool
 latency_count(const struct call *call)
 {

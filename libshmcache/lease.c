@@ -77,7 +77,7 @@ still_counts(const struct call *call, const struct key *key,
 		   0 &&
 	       ((error >> ERROR_BITS ^ token) & TOKEN) == 0 &&
 	       began >> SEQ_BITS == (word & WORD_SEQ & 0xffff) &&
-	       shm_load64_acquire(&call->m->shared->flush) <= (began & SEQ);
+	       mapping_flushed(call->m) <= (began & SEQ);
 }
 
 /* The error of a failed lease, if it counts: now, or for who waited for it. */

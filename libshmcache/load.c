@@ -6,6 +6,7 @@
 #include "libshmcache/filter.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/record.h"
 #include "libshmcache/refresh.h"
 #include "libshmcache/sink.h"
 #include "libshmcache/stats.h"
@@ -274,13 +275,17 @@ load_begin_alone(
 		return SHMCACHE_ELIMIT;
 	load->token.began_ns = latency_begin();
 	stats_count(call->peer, COUNT_load_alone);
+	record_get(call, key, NULL);
 	return 0;
 }
 
-/* The answer that needs no load, if there is one. */
+/* The answer that needs no load, if there is one: in `old`, or an error. */
 static enum load_step
-answer(const struct call *call, enum view view, int *error_out)
+answer(const struct call *call, const struct key *key, const struct load *load,
+    enum view view, int *error_out)
 {
+	if (view != VIEW_NOTHING)
+		record_hit(call, key, (uint32_t)load->old.value_bytes);
 	switch (view) {
 	case VIEW_FRESH:
 	case VIEW_DUE:
@@ -313,6 +318,11 @@ lead(const struct call *call, const struct key *key, struct load *load,
 			load->token.version = load->version;
 			load->token.began_ns = latency_begin();
 			stats_count(call->peer, COUNT_load_leaders);
+			if (view == VIEW_NOTHING)
+				record_get(call, key, NULL);
+			else
+				record_hit(
+				    call, key, (uint32_t)load->old.value_bytes);
 			if (view == VIEW_DUE)
 				stats_count(call->peer, COUNT_load_early);
 			return LOAD_LEAD;
@@ -320,12 +330,14 @@ lead(const struct call *call, const struct key *key, struct load *load,
 		*error_out = view == VIEW_DUE ? 0 : load_limited(load);
 	}
 	(void)lease_release(call, &load->lease);
-	return *error_out != 0 ? LOAD_ERROR : answer(call, view, error_out);
+	return *error_out != 0 ? LOAD_ERROR
+			       : answer(call, key, load, view, error_out);
 }
 
 /* Another's load has failed. */
 static enum load_step
-share_failure(const struct call *call, enum view view, int *error_out)
+share_failure(const struct call *call, const struct key *key,
+    const struct load *load, enum view view, int *error_out)
 {
 	int error = *error_out;
 
@@ -333,7 +345,7 @@ share_failure(const struct call *call, enum view view, int *error_out)
 	if (error == LET_EACH_LOAD && view == VIEW_NOTHING)
 		return LOAD_ALONE;
 	if (view != VIEW_NOTHING)
-		return answer(call, view, error_out);
+		return answer(call, key, load, view, error_out);
 	*error_out = error;
 	return LOAD_ERROR;
 }
@@ -349,7 +361,7 @@ load_try(const struct call *call, const struct key *key, struct load *load,
 	if (*error_out != 0)
 		return LOAD_ERROR;
 	if (view == VIEW_FRESH || view == VIEW_NEGATIVE)
-		return answer(call, view, error_out);
+		return answer(call, key, load, view, error_out);
 	if (load->options.use_filter != 0 && view != VIEW_DUE &&
 	    !filter_may_have(call, key->data, key->bytes)) {
 		*error_out = SHMCACHE_ENOENT;
@@ -364,11 +376,11 @@ load_try(const struct call *call, const struct key *key, struct load *load,
 	case LEASE_TAKEN:
 		break;
 	case LEASE_FAILED:
-		return share_failure(call, view, error_out);
+		return share_failure(call, key, load, view, error_out);
 	case LEASE_BUSY:
 	case LEASE_NOWHERE:
 		if (view == VIEW_DUE || view == VIEW_WINDOW)
-			return answer(call, view, error_out);
+			return answer(call, key, load, view, error_out);
 		return take == LEASE_BUSY ? LOAD_WAIT : LOAD_ALONE;
 	}
 	return lead(call, key, load, error_out);

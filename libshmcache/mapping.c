@@ -13,6 +13,7 @@
 #include "libshmcache/lease.h"
 #include "libshmcache/lock.h"
 #include "libshmcache/place.h"
+#include "libshmcache/record.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
 
@@ -200,6 +201,34 @@ read_leases(struct mapping *m)
 	return bytes == lease_region_bytes(leases);
 }
 
+static uint64_t
+choose_record_slots(const struct shm_request *r)
+{
+	uint64_t slots = (uint64_t)r->peer_count * RECORD_SLOTS_PER_PEER;
+
+	return power_of_two(
+	    slots < RECORD_SLOTS_MIN ? RECORD_SLOTS_MIN : slots);
+}
+
+static uint64_t
+record_region_bytes(uint64_t slots)
+{
+	return sizeof(struct record_ring_shared) +
+	       slots * sizeof(struct record_shared);
+}
+
+static bool
+read_record(struct mapping *m)
+{
+	const struct shm_geometry *g = &m->segment->geometry;
+	uint64_t slots = choose_record_slots(&g->request);
+
+	m->record = shm_at(m->segment, g->region[REGION_RECORD]);
+	m->record_mask = (uint32_t)slots - 1;
+	return g->request.region_bytes[REGION_RECORD] ==
+	       record_region_bytes(slots);
+}
+
 static void
 fill_request(const struct shmcache_options *o, struct shm_request *r)
 {
@@ -220,6 +249,8 @@ fill_request(const struct shmcache_options *o, struct shm_request *r)
 	if (sample_mask(o) != UINT32_MAX)
 		r->region_bytes[REGION_LATENCY] =
 		    (uint64_t)r->peer_count * sizeof(struct latency_shared);
+	r->region_bytes[REGION_RECORD] =
+	    record_region_bytes(choose_record_slots(r));
 	r->counter_count = COUNTERS;
 	r->extent_bytes = (uint32_t)choose_extent_bytes(o);
 	r->log_count = choose_logs(policy, o->volatile_only != 0);
@@ -477,7 +508,9 @@ mapping_signature(void)
 		sizeof(struct latency_shared), sizeof(struct filter_shared),
 		FILTER_LINE_WORDS, FILTER_WORD_BITS,
 		sizeof(struct lease_shared), LEASES_MIN, TOKENS_PER_LEASE,
-		sizeof(struct lock_shared), LEASES_PER_LOCK, GHOSTS_PER_WORD };
+		sizeof(struct lock_shared), LEASES_PER_LOCK, GHOSTS_PER_WORD,
+		sizeof(struct record_ring_shared), sizeof(struct record_shared),
+		RECORD_SLOTS_MIN, RECORD_SLOTS_PER_PEER };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
@@ -561,7 +594,7 @@ read_cache(struct mapping *m)
 	memcpy(m->secret, c->secret, sizeof(m->secret));
 	if (g->request.region_bytes[REGION_INDEX] % BUCKET_BYTES != 0 ||
 	    m->bucket_count < 2 || m->bucket_count > UINT32_MAX ||
-	    m->group_mask == 0 || !read_leases(m) ||
+	    m->group_mask == 0 || !read_leases(m) || !read_record(m) ||
 	    m->max_entry_bytes > m->extent_bytes - ENTRY_OVERHEAD ||
 	    m->default_ttl_ms < SHMCACHE_TTL_NONE || m->policy == NULL ||
 	    g->request.region_bytes[REGION_FILTER] !=

@@ -5,8 +5,9 @@
  * cache_shared is the cache's own page in the segment.  Everything above `seq`
  * is written before the segment has a name and never again.  `seq` only grows,
  * by fetch-and-add; `flush` only grows, by CAS (a removal stores its maximum);
- * it is the seq of the last flush and lies in a line of its own, which every get
- * reads.  The words of the tag table are the same for tags (invalidate.h).
+ * it is the seq of the last flush, and a bit (record.h), and lies in a line of its
+ * own, which every get reads.  `record`, in the same line, is changed by CAS, by
+ * who records.  The words of the tag table are as `flush` for tags (invalidate.h).
  * `position` is what place.h keeps, by fetch-and-add; `mean_bytes` what evictors
  * store, plainly: an estimate.
  *
@@ -37,13 +38,15 @@ enum region {
 	REGION_LEASES,  /* struct lease_shared, as many as a power of two; then
 			  tokens; then the locks */
 	REGION_LATENCY, /* struct latency_shared of each peer, or nothing */
-	REGION_FILTER   /* struct filter_shared and two halves, or nothing */
+	REGION_FILTER,  /* struct filter_shared and two halves, or nothing */
+	REGION_RECORD   /* struct record_ring_shared, and its slots */
 };
 
 #define CACHE_SECRET_BYTES  192u /* what XXH3 recommends; at least 136 */
 #define CACHE_VOLATILE_ONLY (1ull << 8)
 #define CACHE_LOGS          3u
 #define CACHE_SEQ_MAX       ((1ull << 48) - 1)
+#define CACHE_RECORDING     (1ull << 63) /* in the flush word: record.h */
 
 struct cache_shared {
 	uint64_t max_entry_bytes; /* key and value */
@@ -58,7 +61,8 @@ struct cache_shared {
 	uint64_t seq;         /* invalidations so far */
 	uint8_t pad1[56];
 	uint64_t flush;
-	uint8_t pad2[56];
+	uint64_t record; /* who records: record.h */
+	uint8_t pad2[48];
 	uint64_t swept_ms;   /* when a sweep ended; 0 never; plain stores */
 	uint64_t asked_tags; /* constant; 0: not said */
 	uint8_t pad3[48];
@@ -74,6 +78,7 @@ static_assert(offsetof(struct cache_shared, secret) == 24, "layout");
 static_assert(offsetof(struct cache_shared, max_items) == 216, "layout");
 static_assert(offsetof(struct cache_shared, seq) == 256, "layout");
 static_assert(offsetof(struct cache_shared, flush) == 320, "layout");
+static_assert(offsetof(struct cache_shared, record) == 328, "layout");
 static_assert(offsetof(struct cache_shared, swept_ms) == 384, "layout");
 static_assert(offsetof(struct cache_shared, position) == 448, "layout");
 static_assert(sizeof(struct cache_shared) == 4096, "layout");
@@ -82,6 +87,7 @@ struct latency_shared;
 struct filter_shared;
 struct lease_shared;
 struct lock_shared;
+struct record_ring_shared;
 
 struct mapping {
 	/* What each get needs comes first, in two lines. */
@@ -111,6 +117,8 @@ struct mapping {
 	struct latency_shared *latency; /* of each peer; NULL: not sampled */
 	struct filter_shared *filter;   /* NULL: none */
 	uint64_t filter_lines;          /* of each half */
+	struct record_ring_shared *record;
+	uint32_t record_mask; /* one less than its slots */
 	int64_t default_ttl_ms;
 	const struct policy *policy;
 	bool volatile_only; /* what has no time to live is never evicted */
@@ -162,12 +170,33 @@ int mapping_create(const char *path, const struct shmcache_options *options);
 /* Mark the cache at `path` removed, make every get miss, and unlink it. */
 int mapping_remove(const char *path, const struct shm_access *access);
 
+/* The seq of the last flush. */
+static inline uint64_t
+mapping_flushed(const struct mapping *m)
+{
+	return shm_load64_acquire(&m->shared->flush) & ~CACHE_RECORDING;
+}
+
 /* Was the cache removed?  (Its flush word is at its maximum then, in a line that
    every get reads anyway.) */
 static inline bool
 mapping_removed(const struct mapping *m)
 {
-	return shm_load64(&m->shared->flush) == CACHE_SEQ_MAX;
+	return mapping_flushed(m) == CACHE_SEQ_MAX;
+}
+
+/* May somebody be recording requests? */
+static inline bool
+mapping_recording(const struct mapping *m)
+{
+	return (shm_load64(&m->shared->flush) & CACHE_RECORDING) != 0;
+}
+
+/* Neither of the two. */
+static inline bool
+mapping_undisturbed(const struct mapping *m)
+{
+	return shm_load64(&m->shared->flush) < CACHE_SEQ_MAX;
 }
 
 /* Milliseconds of the coarse monotonic clock of the host. */

@@ -55,6 +55,7 @@ read_plain_entry(const struct mapping *m, const struct key *key,
 	if ((lengths & ~ENTRY_PLAIN_VARIES) != ENTRY_PLAIN(key->bytes) ||
 	    end > m->arena_bytes ||
 	    !index_same_bytes(at + key_at, key->data, key->bytes) ||
+	    /* (With the bit of record.h it is above all.) */
 	    shm_load64_acquire(&m->shared->flush) >
 		(entry_header_word(shared, 1) & CACHE_SEQ_MAX) ||
 	    ((lengths & ENTRY_PLAIN_EXPIRY) != 0 &&

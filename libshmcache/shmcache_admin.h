@@ -137,6 +137,62 @@ int shmcache_latency(struct shmcache *cache, enum shmcache_latency_kind kind,
 int shmcache_hot_keys(
     struct shmcache *cache, shmcache_visit *visit, void *context);
 
+enum shmcache_request_op {
+	SHMCACHE_REQUEST_GET = 0, /* that found the key */
+	SHMCACHE_REQUEST_MISS,    /* a get that did not */
+	SHMCACHE_REQUEST_SET,     /* or another call that stored */
+	SHMCACHE_REQUEST_DELETE
+};
+
+/* A request that was recorded. */
+struct shmcache_request {
+	uint64_t key_hash; /* by the cache's own secret */
+	uint64_t time_ms;  /* of the host's monotonic clock */
+	uint32_t op;
+	uint32_t key_bytes;
+	uint32_t value_bytes; /* of a get that found the key, or a set */
+	uint32_t ttl_s;       /* left then, rounded up; 0: none, or not known */
+};
+
+/* Who records; the caller reads the first three. */
+struct shmcache_recorder {
+	uint64_t lost; /* requests that came faster than they were read */
+	uint64_t torn; /* whose caller was killed or stopped in the middle */
+	uint64_t gaps; /* times that recording had ended, as nobody read */
+	/* the library's: */
+	uint64_t segment_id;
+	uint64_t word;
+	uint64_t next;
+	uint64_t awaited;
+	uint64_t awaited_since_ms;
+};
+
+/*
+ * Begin to record the requests for a share of all keys (above 0, 1 at the most),
+ * which are chosen by their hash: all requests for such a key, by whatever
+ * process.  There is one recorder at a time.  The handle must be one that may
+ * write.  A recorder that does not read for three seconds, or is dead, records no
+ * more.  Errors: EBUSY (another is recording), EDEADLK, EREADONLY, EREMOVED,
+ * -EINVAL.
+ */
+int shmcache_record_begin(struct shmcache *cache, double share,
+    struct shmcache_recorder *recorder_out);
+
+/*
+ * Take what was recorded since the last time, `capacity` requests at most, in
+ * about the order of their times.  Some 2,000 are kept until they are read, so
+ * read often, and at least once a second.  Returns their number, or an error:
+ * ESTALE (another recorder has taken over; or the cache was removed, and one of
+ * its name is there again), EDEADLK, EREADONLY, EREMOVED, -EINVAL.
+ */
+int shmcache_record_read(struct shmcache *cache,
+    struct shmcache_recorder *recorder, struct shmcache_request *requests,
+    size_t capacity);
+
+/* Record no more.  Errors: as shmcache_record_read(). */
+int shmcache_record_end(
+    struct shmcache *cache, struct shmcache_recorder *recorder);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@
 #include "libshmcache/expire.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/place.h"
+#include "libshmcache/record.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/write.h"
 #include "shm/pin.h"
@@ -91,6 +92,7 @@ link_entry(const struct update *u, const struct found *old,
 	}
 	stats_count(call->peer, old != NULL ? COUNT_replaces : COUNT_inserts);
 	stats_add(call->peer, COUNT_written_bytes, place->bytes);
+	record_set(call, u->key, content);
 	return 0;
 }
 

@@ -249,7 +249,7 @@ check_words(struct check *check)
 {
 	const struct mapping *m = check->m;
 
-	if (is_from_later(check, shm_load64_acquire(&m->shared->flush)))
+	if (is_from_later(check, mapping_flushed(m)))
 		violation(check, "V10: the flush word is above seq");
 	for (uint64_t i = 0; i <= m->tag_mask; i++)
 		if (is_from_later(check, shm_load64_acquire(&m->tags[i])))

@@ -386,7 +386,7 @@ plain_segment_is_no_cache(void **state)
 /* Whether a segment with such regions can be attached to. */
 static int
 attach_to_regions(uint64_t page_bytes, uint64_t index_bytes, uint64_t tag_bytes,
-    uint64_t lease_bytes)
+    uint64_t lease_bytes, uint64_t record_bytes)
 {
 	struct shm_request r = test_request();
 	const char *path = test_path(test_name());
@@ -397,6 +397,7 @@ attach_to_regions(uint64_t page_bytes, uint64_t index_bytes, uint64_t tag_bytes,
 	r.region_bytes[REGION_INDEX] = index_bytes;
 	r.region_bytes[REGION_TAGS] = tag_bytes;
 	r.region_bytes[REGION_LEASES] = lease_bytes;
+	r.region_bytes[REGION_RECORD] = record_bytes;
 	r.counter_count = COUNTERS;
 	assert_int_equal(
 	    shm_segment_create(path, &r, mapping_signature(), 0600, NULL, NULL),
@@ -418,25 +419,34 @@ regions_of_other_sizes_are_corrupt(void **state)
 	size_t page = sizeof(struct cache_shared);
 	const uint64_t others[][2] = { { 64, 8 }, { page * 2, 8 }, { page, 0 },
 		{ page, 24 }, { page, 12 } };
-	uint64_t leases;
+	uint64_t leases, ring;
 	struct shmcache *cache = test_cache();
 
 	(void)state;
 	leases = cache->mapping->segment->geometry.request
 		     .region_bytes[REGION_LEASES];
+	ring = cache->mapping->segment->geometry.request
+		   .region_bytes[REGION_RECORD];
 	assert_int_equal(shmcache_close(cache), 0);
 	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++)
-		assert_int_equal(attach_to_regions(page, bad[i], 8, leases),
+		assert_int_equal(
+		    attach_to_regions(page, bad[i], 8, leases, ring),
 		    SHMCACHE_ECORRUPT);
 	for (size_t i = 0; i < TEST_COUNT_OF(others); i++)
-		assert_int_equal(
-		    attach_to_regions(others[i][0], 128, others[i][1], leases),
+		assert_int_equal(attach_to_regions(others[i][0], 128,
+				     others[i][1], leases, ring),
 		    SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128, 8, 0), SHMCACHE_ECORRUPT);
 	assert_int_equal(
-	    attach_to_regions(page, 128, 8, leases - 1), SHMCACHE_ECORRUPT);
-	assert_int_equal(attach_to_regions(page, 128, 8, leases), 0);
-	assert_int_equal(attach_to_regions(page, 192 * 64, 4096, leases), 0);
+	    attach_to_regions(page, 128, 8, 0, ring), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 8, leases - 1, ring),
+	    SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 8, leases, ring - 32),
+	    SHMCACHE_ECORRUPT);
+	assert_int_equal(
+	    attach_to_regions(page, 128, 8, leases, 0), SHMCACHE_ECORRUPT);
+	assert_int_equal(attach_to_regions(page, 128, 8, leases, ring), 0);
+	assert_int_equal(
+	    attach_to_regions(page, 192 * 64, 4096, leases, ring), 0);
 }
 
 static const struct CMUnitTest tests[] = {
