@@ -25,11 +25,12 @@
 #define MAX_VALUE    2048
 #define OVERHEAD     40
 
-static char *format_name, *sizes_text, *library_text, *reference_text, *plot;
-static int curve, only_gets, unit, as_json,
-    key_bytes = KEY_BYTES, unit_bytes = UNIT_BYTES, overhead = OVERHEAD,
-    processes = 1, sweep_s;
-static long long max_value = MAX_VALUE, extent_bytes;
+static char *format_name, *sizes_text, *library_text, *reference_text, *plot,
+    *into;
+static int curve, only_gets, unit, as_json, key_bytes,
+    unit_bytes = UNIT_BYTES, overhead = OVERHEAD, processes = 1, sweep_s,
+    per_second;
+static long long max_value, extent_bytes;
 static double sample = 1;
 
 enum { OPTION_HELP = 1, OPTION_VERSION };
@@ -42,9 +43,12 @@ static const struct poptOption options[] = {
 	    "or G; 1%,10% unless given",
 	    "LIST" },
 	{ "curve", 'c', POPT_ARG_NONE, &curve, 0,
-	    "ten sizes from 0.1 % to 100 %", NULL },
+	    "ten sizes from 0.1 % to 100 %; of a recorded trace, from an "
+	    "eighth of its cache to eight times",
+	    NULL },
 	{ "policies", 'p', POPT_ARG_STRING, &library_text, 0,
-	    "policies of the library, or none; its default unless given",
+	    "policies of the library, or none; its default unless given, or "
+	    "that of the cache that was recorded",
 	    "LIST" },
 	{ "references", 'r', POPT_ARG_STRING, &reference_text, 0,
 	    "policies to compare with, all or none; lru and s3fifo unless "
@@ -58,21 +62,29 @@ static const struct poptOption options[] = {
 	{ "unit-bytes", '\0', POPT_ARG_INT, &unit_bytes, 0,
 	    "that size; 200 unless given", "BYTES" },
 	{ "max-value", '\0', POPT_ARG_LONGLONG, &max_value, 0,
-	    "cut larger values to this; 2048 unless given", "BYTES" },
+	    "cut larger values to this; 2048 unless given, or what suits the "
+	    "cache that was recorded",
+	    "BYTES" },
 	{ "key-bytes", '\0', POPT_ARG_INT, &key_bytes, 0,
-	    "length of the keys; 16 unless given", "BYTES" },
+	    "length of the keys; 16 unless given or recorded", "BYTES" },
 	{ "overhead", '\0', POPT_ARG_INT, &overhead, 0,
 	    "what an object's metadata cost a reference; 40 unless given",
 	    "BYTES" },
 	{ "only-gets", 'g', POPT_ARG_NONE, &only_gets, 0,
 	    "take every request to be a get, and nothing to expire", NULL },
 	{ "sample", '\0', POPT_ARG_DOUBLE, &sample, 0,
-	    "keep this share of the keys (and give sizes to match)", "SHARE" },
+	    "keep this share of the keys, for a cache of that share of the size",
+	    "SHARE" },
 	{ "extent-bytes", '\0', POPT_ARG_LONGLONG, &extent_bytes, 0,
 	    "extents of the library's cache; chosen unless given", "BYTES" },
 	{ "sweep", '\0', POPT_ARG_INT, &sweep_s, 0,
 	    "sweep the library's cache every so many seconds of the trace",
 	    "SECONDS" },
+	{ "into", '\0', POPT_ARG_STRING, &into, 0,
+	    "play it into this cache, which is there, as a load on it",
+	    "NAME" },
+	{ "rate", '\0', POPT_ARG_INT, &per_second, 0,
+	    "requests per second, at the most", "COUNT" },
 	{ "json", 'j', POPT_ARG_NONE, &as_json, 0, "print JSON", NULL },
 	{ "plot", '\0', POPT_ARG_STRING, &plot, 0,
 	    "write a gnuplot script, with its data", "FILE" },
@@ -171,6 +183,10 @@ plan_sizes(struct plan *plan)
 {
 	static char usual[] = "1%,10%";
 
+	if (into != NULL) {
+		plan->size[plan->sizes++].share = 1;
+		return TOOL_GO_ON;
+	}
 	if (!curve)
 		return add_each(
 		    plan, sizes_text != NULL ? sizes_text : usual, add_size);
@@ -199,7 +215,8 @@ plan_policies(struct plan *plan)
 	if (reference_text != NULL && strcmp(reference_text, "all") == 0)
 		for (unsigned i = 0; i < reference_count; i++)
 			plan->reference[plan->references++] = references[i];
-	else if (reference_text == NULL || strcmp(reference_text, "none") != 0)
+	else if (into == NULL && (reference_text == NULL ||
+				     strcmp(reference_text, "none") != 0))
 		code = add_each(plan,
 		    reference_text != NULL ? reference_text : usual,
 		    add_reference);
@@ -211,9 +228,9 @@ plan_policies(struct plan *plan)
 static int
 check_numbers(void)
 {
-	if (key_bytes < 8 || key_bytes > 250)
+	if (key_bytes != 0 && (key_bytes < 8 || key_bytes > 250))
 		return tool_usage("--key-bytes: from 8 to 250");
-	if (unit_bytes < 1 || max_value < 1 || max_value > 1 << 28)
+	if (unit_bytes < 1 || max_value < 0 || max_value > 1 << 28)
 		return tool_usage("--unit-bytes, --max-value: at least 1");
 	if (overhead < 0)
 		return tool_usage("--overhead: 0 or more");
@@ -226,7 +243,56 @@ check_numbers(void)
 				  "or keys");
 	if (extent_bytes < 0 || sweep_s < 0)
 		return tool_usage("--extent-bytes, --sweep: 0 or more");
+	if (per_second < 0)
+		return tool_usage("--rate: 1 or more");
+	if (into != NULL && (curve || sizes_text != NULL ||
+				library_text != NULL || reference_text != NULL))
+		return tool_usage("--into: the cache has its size and its "
+				  "policy");
 	return TOOL_GO_ON;
+}
+
+/* What was recorded says how long keys are, but for what can't be played. */
+static uint32_t
+choose_key_bytes(const struct recorded *recorded)
+{
+	uint64_t bytes = key_bytes != 0             ? (uint64_t)key_bytes
+			 : recorded->key_bytes != 0 ? recorded->key_bytes
+						    : KEY_BYTES;
+
+	return bytes < 8 ? 8 : bytes > 250 ? 250 : (uint32_t)bytes;
+}
+
+/* A curve's smallest cache still has 16 extents, of 4 such values each. */
+static uint32_t
+choose_max_value(const struct trace *trace)
+{
+	uint64_t bytes = (uint64_t)((double)trace->recorded.capacity_bytes *
+				    trace_share(trace) / 1024);
+
+	return max_value != 0      ? (uint32_t)max_value
+	       : bytes > 1 << 20   ? 1u << 20
+	       : bytes > MAX_VALUE ? (uint32_t)bytes
+				   : MAX_VALUE;
+}
+
+/* What the trace itself says: the curve is around the size that the recorded
+   cache has, of its policy. */
+static void
+adapt_plan(struct plan *plan, const struct recorded *recorded)
+{
+	plan->weights.key_bytes = choose_key_bytes(recorded);
+	if (library_text == NULL && recorded->policy[0] != '\0')
+		plan->library[0] = recorded->policy;
+	if (!curve || recorded->capacity_bytes == 0)
+		return;
+	plan->sizes = REPORT_MULTIPLES;
+	for (unsigned i = 0; i < REPORT_MULTIPLES; i++)
+		plan->size[i] = (struct point){
+			.capacity_bytes =
+			    (uint64_t)((double)recorded->capacity_bytes *
+				       report_multiples[i])
+		};
 }
 
 static int
@@ -234,7 +300,7 @@ make_plan(struct plan *plan)
 {
 	int code = check_numbers();
 
-	plan->weights = (struct weights){ .key_bytes = (uint32_t)key_bytes,
+	plan->weights = (struct weights){ .key_bytes = KEY_BYTES,
 		.overhead_bytes = (uint32_t)overhead,
 		.unit = unit != 0,
 		.unit_bytes = (uint32_t)unit_bytes };
@@ -250,7 +316,9 @@ run_size(const struct plan *plan, const struct trace *trace, struct point size,
 {
 	struct library_options library = { .processes = (unsigned)processes,
 		.extent_bytes = (uint64_t)extent_bytes,
-		.sweep_s = (uint32_t)sweep_s };
+		.sweep_s = (uint32_t)sweep_s,
+		.into = into,
+		.per_second = (uint32_t)per_second };
 
 	point_set_capacity(&size, trace, &plan->weights);
 	for (size_t i = 0; i < plan->references && !interrupted; i++) {
@@ -338,9 +406,10 @@ replay(struct plan *plan, const char *path)
 		tool_say(path, "there is no get in it, so nothing can miss");
 		code = TOOL_FAILED;
 	} else {
+		adapt_plan(plan, &trace.recorded);
 		trace_settle_sizes(&trace,
 		    plan->weights.unit ? plan->weights.unit_bytes : 0,
-		    (uint32_t)max_value);
+		    choose_max_value(&trace));
 		report_trace(path, &trace, &plan->weights);
 		code = run_plan(plan, path, &trace);
 	}

@@ -7,12 +7,13 @@
  * command line, and which of these things is done.
  *
  * A cache is looked at from beside it: nothing of it is written, and nobody
- * who uses it waits.
+ * who uses it waits.  Only --record asks its users for something.
  */
 #include "tools/common.h"
 #include "tools/stat/check.h"
 #include "tools/stat/live.h"
 #include "tools/stat/output.h"
+#include "tools/stat/record.h"
 #include "tools/stat/show.h"
 #include "tools/stat/top.h"
 
@@ -39,6 +40,9 @@ static const char **conditions;
 static char *output_path;
 static double census_s = 1.0;
 static int top_option;
+static char *record_path;
+static double record_s;
+static double record_share;
 
 static const struct poptOption option_table[] = {
 	{ "format", 'f', POPT_ARG_STRING, &format_name, 0,
@@ -70,6 +74,17 @@ static const struct poptOption option_table[] = {
 	    &census_s, 0,
 	    "longest time to look at entries, for the histograms; 0: don't",
 	    "SECONDS" },
+	{ "record", 'r', POPT_ARG_STRING, &record_path, 0,
+	    "write the requests for a sample of the keys into this file, for "
+	    "shmcache-replay; - is standard output",
+	    "FILE" },
+	{ "duration", 'd', POPT_ARG_DOUBLE, &record_s, 0,
+	    "with --record: end after so long; when interrupted unless given",
+	    "SECONDS" },
+	{ "sample", '\0', POPT_ARG_DOUBLE, &record_share, 0,
+	    "with --record: the share of the keys, 1 at the most; about 20,000 "
+	    "keys unless given",
+	    "SHARE" },
 	TOOL_COMMON_OPTIONS, POPT_TABLEEND
 };
 
@@ -176,6 +191,34 @@ check_top(const struct task *task)
 }
 
 static int
+check_record(const struct task *task)
+{
+	if (!record_path) {
+		return record_s != 0 || record_share != 0
+			   ? tool_usage("--duration and --sample go with "
+					"--record")
+			   : TOOL_GO_ON;
+	}
+	if (!task->name) {
+		return tool_usage("--record needs the NAME of a cache");
+	}
+	if (task->is_top || conditions || output_path || field_list ||
+	    explain || interval_s != 0 || format_name || as_json || as_csv) {
+		return tool_usage(
+		    "--record goes with --duration and --sample only");
+	}
+	if (!(record_s >= 0 && record_s <= INTERVAL_S_MAX * 365)) {
+		return tool_usage("--duration must not be %g", record_s);
+	}
+	if (!(record_share >= 0 && record_share <= 1)) {
+		return tool_usage("--sample must be above 0, and 1 at the "
+				  "most, not %g",
+		    record_share);
+	}
+	return TOOL_GO_ON;
+}
+
+static int
 understand(struct task *task, const char *const *names)
 {
 	const char *fields = field_list;
@@ -200,6 +243,9 @@ understand(struct task *task, const char *const *names)
 	}
 	if (code == TOOL_GO_ON) {
 		code = check_top(task);
+	}
+	if (code == TOOL_GO_ON) {
+		code = check_record(task);
 	}
 	if (code == TOOL_GO_ON && conditions) {
 		code = check_syntax(conditions);
@@ -291,6 +337,21 @@ report_once(const struct task *task, struct shmcache *cache)
 	return code;
 }
 
+/* The one thing that this tool does with a cache that it may write. */
+static int
+record_one(const struct task *task)
+{
+	struct shmcache *cache;
+	int code = tool_attach(task->name, &cache);
+
+	if (code == TOOL_OK) {
+		code = record_run(
+		    cache, task->name, record_path, record_share, record_s);
+	}
+	(void)shmcache_close(cache);
+	return code;
+}
+
 static int
 show_one(const struct task *task)
 {
@@ -361,7 +422,9 @@ main(int argc, char **argv)
 	if (code == TOOL_GO_ON) {
 		code = output_path ? output_begin(output_path) : TOOL_OK;
 		if (code == TOOL_OK) {
-			code = task.name ? show_one(&task) : show_all(&task);
+			code = record_path ? record_one(&task)
+			       : task.name ? show_one(&task)
+					   : show_all(&task);
 		}
 		code = output_end(code);
 	}

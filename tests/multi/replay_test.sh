@@ -129,6 +129,66 @@ check "a plot" sh -c "$replay -c -p none --plot $work/plot $web12 \
 check "a sample of the keys" sh -c "$replay --sample 0.2 -r lru -p none \
     -s 10% $web12 2>&1 | grep -q ' 2[0-9]\{3\} keys'"
 
+# --- recorded from a cache at work ------------------------------------------
+
+tools=${replay%/*}
+name=test-$$-replay
+trap 'rm -rf "$work"; "$tools/shmcache" destroy --yes "$name" >/dev/null 2>&1' \
+    EXIT
+# $1: share of the keys; a trace of unit sizes is played into a cache
+record() {
+	"$tools/shmcache" create --capacity 4M $name &&
+	    { "$tools/shmcache-stat" --record "$work/log" --sample "$1" $name \
+	    2>"$work/said" & } && recorder=$! &&
+	    timeout 60 sh -c "until [ -s '$work/log' ]; do sleep 0.05; done" &&
+	    "$replay" --into $name --rate 50000 -u $web12 2>/dev/null \
+	    >"$work/table" && kill -INT $recorder && wait $recorder &&
+	    "$tools/shmcache" destroy --yes $name >/dev/null
+}
+# What the file says of $1
+noted() {
+	sed -n "s/^# $1 //p" "$work/log"
+}
+# $1: line of the answer, awk's field $2 is within $3 of $4
+answers() {
+	awk -v line="$1" -v field="$2" -v off="$3" -v want="$4" '
+	$0 ~ line { found = $field - want < off && want - $field < off }
+	END { exit !found }' "$work/table" && return
+	cat "$work/table"
+	return 1
+}
+
+check "a whole recording" record 1
+hits=$(awk '$4 == "s3fifo" { print (1 - $5) * 100 }' "$work/table")
+check "it knows all gets" test "$(noted gets)" = 95607
+check "sets that follow a miss are no requests" sh -c "
+    $replay -c -r none $work/log >$work/table 2>$work/err &&
+    grep -q 'just missed' $work/err"
+check "a curve of ten sizes" \
+    sh -c "[ \$(grep -c ' s3fifo ' $work/table) = 10 ]"
+check "it answers what happened ($hits %)" \
+    answers '^With the 4' 8 1 "$hits"
+check "and what twice the memory would bring" answers '^Twice' 6 1 85.6
+check "a fifth of the keys" record 0.2
+check "of which the shares are known" sh -c "
+    $replay -c -r none $work/log >$work/table 2>$work/err &&
+    grep -q '^shmcache-replay: .* 20 % of the keys' $work/err"
+check "answers about the same" answers '^With the 4' 8 3 "$hits"
+check "in JSON too" sh -c "$replay -c -j -r none $work/log 2>/dev/null |
+    grep -q '\"share\": 0.2'"
+head -n 2000 "$work/log" >"$work/killed"
+check "without its end it is a sample" refuses 0 'was the recorder killed' \
+    -s 1M -r lru -p none "$work/killed"
+sed 's/^# gets .*/# gets many/' "$work/log" >"$work/nonsense"
+check "a number that is none" refuses 1 "'# gets many' has no number" \
+    "$work/nonsense"
+sed 's/^# share .*/# share 2/' "$work/log" >"$work/nonsense"
+check "a share above 1" refuses 1 "'# share 2' has no number" "$work/nonsense"
+check "a miss that nobody stores" sh -c "
+    printf '0,a,0,0,miss\n1,b,9,0,get\n2,a,0,0,miss\n' >$work/log
+    $replay -j -s 1M -r lru -p none $work/log 2>/dev/null |
+    grep -q '\"misses\": 3,'"
+
 # --- bad input --------------------------------------------------------------
 
 head -c 1000 $web12 >"$work/cut.xz"
@@ -148,7 +208,7 @@ check "half a record" refuses 1 'no multiple of the 24' \
 check "a column too few" refuses 1 'line 1: 4 columns' -f shmcache \
     "$work/four"
 check "a column too many" refuses 1 'line 2: 6 columns' "$work/six"
-check "unknown operation" refuses 1 'neither get, set nor delete' "$work/op"
+check "unknown operation" refuses 1 'neither get, miss, set nor delete' "$work/op"
 check "negative size" refuses 1 "'-3' is no size" "$work/size"
 check "no get" refuses 1 'no get in it' "$work/noget"
 check "sizes of 0 are said" refuses 0 '1 requests without a size' -s 1M \

@@ -21,6 +21,10 @@ struct report {
 void report_trace(
     const char *path, const struct trace *trace, const struct weights *weights);
 
+/* Of the size of the cache that was recorded, what a curve shows. */
+#define REPORT_MULTIPLES 10
+extern const double report_multiples[REPORT_MULTIPLES];
+
 void report_table(const struct report *report);
 
 /* 0, or -1: no memory. */

@@ -32,7 +32,9 @@ struct point {
 	bool library;
 	double share;            /* of all keys' objects */
 	uint64_t capacity_bytes; /* the library's, and the references' */
-	uint64_t objects;        /* the capacity in objects of mean size */
+	uint64_t
+	    sim_bytes;    /* what of it grows, for the trace's share of keys */
+	uint64_t objects; /* that, in objects of mean size */
 	uint64_t gets, misses, wanted_bytes, missed_bytes;
 	uint64_t refused; /* objects that were too large */
 	uint64_t failed;  /* sets that failed otherwise */
@@ -61,6 +63,8 @@ struct library_options {
 	unsigned processes;
 	uint64_t extent_bytes; /* 0: chosen */
 	uint32_t sweep_s; /* sweep every so many seconds of the trace; 0: no */
+	const char *into; /* a cache that is there, in its own time; or NULL */
+	uint32_t per_second; /* requests at the most; 0: no limit */
 };
 
 /* Fills the point, or its note. */

@@ -5,7 +5,8 @@
  * A cache of its own, of so many bytes that what grows with the capacity (index,
  * ghosts, extents with their tables) has the point's bytes; below 64 MiB the
  * fixed tables (header, processes, peers, counters) come on top.  Several
- * processes take the requests in blocks, in order.
+ * processes take the requests in blocks, in order.  Or a cache that is there, as
+ * a load on it.
  */
 #include "tools/replay/run.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BLOCK_REQUESTS   64u
@@ -29,6 +31,7 @@
 
 /* What the processes of a run share. */
 struct common {
+	struct timespec began;
 	uint64_t next; /* first request that nobody has taken */
 	uint64_t next_sweep_ms;
 	uint64_t gets, misses, wanted_bytes, missed_bytes;
@@ -101,7 +104,8 @@ get(struct worker *w, const struct request *r, const char *key, size_t bytes)
 	}
 	w->own.misses++;
 	w->own.missed_bytes += r->value_bytes;
-	set(w, r, key, bytes);
+	if (r->op != OP_MISS)
+		set(w, r, key, bytes);
 }
 
 static void
@@ -111,7 +115,7 @@ step(struct worker *w, const struct request *r)
 	size_t bytes = make_key(w, r->key, key);
 
 	trace_clock_set(r->time_ms);
-	if (r->op == OP_GET)
+	if (trace_is_get(r))
 		get(w, r, key, bytes);
 	else if (r->op == OP_SET)
 		set(w, r, key, bytes);
@@ -145,6 +149,24 @@ maybe_sweep(struct worker *w, uint64_t time_ms)
 		(void)shmcache_sweep(w->cache, NULL);
 }
 
+/* Waits until it is time for the request of that number. */
+static void
+await_turn(const struct worker *w, uint64_t number)
+{
+	struct timespec at = w->common->began;
+	uint64_t per_second = w->options->per_second;
+
+	if (per_second == 0)
+		return;
+	at.tv_sec += (time_t)(number / per_second);
+	at.tv_nsec += (long)(number % per_second * 1000000000 / per_second);
+	if (at.tv_nsec >= 1000000000) {
+		at.tv_sec++;
+		at.tv_nsec -= 1000000000;
+	}
+	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+}
+
 /* Takes blocks of requests until there are none. */
 static void
 work(struct worker *w)
@@ -158,6 +180,7 @@ work(struct worker *w)
 
 		if (from >= count || interrupted)
 			break;
+		await_turn(w, from);
 		for (uint64_t i = from; i < from + BLOCK_REQUESTS && i < count;
 		     i++)
 			step(w, &w->trace->request[i]);
@@ -220,8 +243,7 @@ choose_extent_bytes(
 	uint64_t entry = w->key_bytes + (uint64_t)largest + ENTRY_OVERHEAD;
 	uint64_t bytes = EXTENT_BYTES_MIN;
 
-	while (bytes * 2 * EXTENTS_WANTED <= p->capacity_bytes ||
-	       bytes < 4 * entry)
+	while (bytes * 2 * EXTENTS_WANTED <= p->sim_bytes || bytes < 4 * entry)
 		bytes *= 2;
 	return bytes;
 }
@@ -235,8 +257,8 @@ create(const char *name, const struct point *p, struct shmcache_options *o,
 	int result;
 
 	o->open_mode = SHMCACHE_CREATE_EXCLUSIVE;
-	o->capacity_bytes = p->capacity_bytes;
-	if (p->capacity_bytes >= FIXED_UP_TO)
+	o->capacity_bytes = p->sim_bytes;
+	if (p->sim_bytes >= FIXED_UP_TO)
 		return shmcache_open(name, o, cache);
 	o->capacity_bytes = FIXED_UP_TO;
 	result = shmcache_open(name, o, cache);
@@ -245,7 +267,7 @@ create(const char *name, const struct point *p, struct shmcache_options *o,
 	result = shmcache_stats(*cache, &stats, sizeof(stats));
 	(void)shmcache_close(*cache);
 	(void)shmcache_remove(name);
-	o->capacity_bytes = p->capacity_bytes + stats.fixed_bytes;
+	o->capacity_bytes = p->sim_bytes + stats.fixed_bytes;
 	return result != 0 ? result : shmcache_open(name, o, cache);
 }
 
@@ -280,7 +302,9 @@ run_cache(struct point *p, struct worker *w)
 	double from = run_cpu_seconds();
 	bool good = true;
 
-	trace_clock_start();
+	if (w->options->into == NULL)
+		trace_clock_start();
+	(void)clock_gettime(CLOCK_MONOTONIC, &w->common->began);
 	if (w->options->processes > 1)
 		good = work_in_processes(w, w->options->processes);
 	else
@@ -318,7 +342,9 @@ run_library(struct point *p, const char *policy, const struct trace *trace,
 			     ? options->extent_bytes
 			     : choose_extent_bytes(p, weights, largest);
 	(void)snprintf(name, sizeof(name), "replay-%d", (int)getpid());
-	if (create(name, p, &o, &w.cache) != 0) {
+	if (options->into != NULL
+		? shmcache_open(options->into, NULL, &w.cache) != 0
+		: create(name, p, &o, &w.cache) != 0) {
 		(void)snprintf(
 		    p->note, sizeof(p->note), "%s", shmcache_last_error());
 		return;
@@ -336,5 +362,6 @@ run_library(struct point *p, const char *policy, const struct trace *trace,
 	free(w.value);
 	free(w.buffer);
 	(void)shmcache_close(w.cache);
-	(void)shmcache_remove(name);
+	if (options->into == NULL)
+		(void)shmcache_remove(name);
 }

@@ -25,7 +25,7 @@ weigh_all(const struct trace *trace, const struct weights *w)
 	for (size_t i = 0; i < trace->count; i++) {
 		const struct request *r = &trace->request[i];
 
-		if (seen[r->key] || r->op == OP_DELETE)
+		if (seen[r->key] || r->op == OP_DELETE || r->op == OP_MISS)
 			continue;
 		seen[r->key] = 1;
 		sum += weigh(w, r);
@@ -42,18 +42,27 @@ point_set_capacity(
 	uint64_t each =
 	    (uint64_t)w->key_bytes + w->unit_bytes + w->overhead_bytes;
 
+	uint64_t fixed = trace->recorded.fixed_bytes;
+	double sampled = trace_share(trace);
+
 	if (point->capacity_bytes == 0) {
-		point->capacity_bytes =
-		    (uint64_t)(point->share * (double)all + 0.5);
+		point->sim_bytes = (uint64_t)(point->share * (double)all + 0.5);
 		if (w->unit)
-			point->capacity_bytes *= each;
+			point->sim_bytes *= each;
+		point->capacity_bytes =
+		    (uint64_t)((double)point->sim_bytes / sampled) + fixed;
 	} else if (all > 0) {
-		point->share = (double)point->capacity_bytes /
+		point->sim_bytes =
+		    point->capacity_bytes <= fixed
+			? 0
+			: (uint64_t)((double)(point->capacity_bytes - fixed) *
+				     sampled);
+		point->share = (double)point->sim_bytes /
 			       (double)(w->unit ? all * each : all);
 	}
 	point->objects = (uint64_t)(point->share * (double)trace->keys + 0.5);
 	if (w->unit)
-		point->objects = point->capacity_bytes / each;
+		point->objects = point->sim_bytes / each;
 }
 
 static double
@@ -115,7 +124,8 @@ get(struct run *run, const struct request *r)
 	}
 	p->misses++;
 	p->missed_bytes += r->value_bytes;
-	put(run, r);
+	if (r->op != OP_MISS)
+		put(run, r);
 }
 
 static void
@@ -140,7 +150,7 @@ set(struct run *run, const struct request *r)
 static void
 step(struct run *run, const struct request *r)
 {
-	if (r->op == OP_GET)
+	if (trace_is_get(r))
 		get(run, r);
 	else if (r->op == OP_SET)
 		set(run, r);
@@ -154,8 +164,7 @@ run_reference(struct point *point, const struct reference *policy,
     const uint32_t *next)
 {
 	struct run run = { .point = point, .weights = weights };
-	uint64_t capacity =
-	    weights->unit ? point->objects : point->capacity_bytes;
+	uint64_t capacity = weights->unit ? point->objects : point->sim_bytes;
 	double from = run_cpu_seconds();
 	bool done;
 

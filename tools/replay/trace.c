@@ -151,7 +151,7 @@ add(struct reader *r, const void *key, size_t key_bytes, struct request request)
 		request.time_ms = t->request[t->count - 1].time_ms;
 		t->out_of_order++;
 	}
-	t->gets += request.op == OP_GET;
+	t->gets += trace_is_get(&request);
 	t->with_ttl += request.ttl_s > 0;
 	t->request[t->count++] = request;
 	return true;
@@ -197,8 +197,8 @@ to_op(const char *text, uint32_t *op_out)
 		enum trace_op op;
 	} ops[] = { { "get", OP_GET }, { "gets", OP_GET }, { "read", OP_GET },
 		{ "set", OP_SET }, { "add", OP_SET }, { "replace", OP_SET },
-		{ "cas", OP_SET }, { "write", OP_SET },
-		{ "delete", OP_DELETE } };
+		{ "cas", OP_SET }, { "write", OP_SET }, { "delete", OP_DELETE },
+		{ "miss", OP_MISS } };
 
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
 		if (strcmp(text, ops[i].name) == 0) {
@@ -212,10 +212,14 @@ static bool
 read_ours(struct reader *r, char *line)
 {
 	char *column[COLUMNS_MAX];
-	unsigned count = split(line, ',', column);
 	double time_s, bytes, ttl_s;
 	struct request request;
+	unsigned count;
 
+	if (line[0] == '#')
+		return recorded_note(&r->trace->recorded, line) ||
+		       fail(r, "'%.60s' has no number that makes sense", line);
+	count = split(line, ',', column);
 	if (count != 5)
 		return fail(r,
 		    "%u columns; timestamp_s,key,size_bytes,ttl_s,op are 5",
@@ -230,8 +234,8 @@ read_ours(struct reader *r, char *line)
 		return fail(
 		    r, "'%.40s' is no time to live in seconds", column[3]);
 	if (!to_op(column[4], &request.op))
-		return fail(
-		    r, "'%.40s' is neither get, set nor delete", column[4]);
+		return fail(r, "'%.40s' is neither get, miss, set nor delete",
+		    column[4]);
 	request.time_ms = (uint64_t)(time_s * 1000);
 	request.value_bytes = (uint32_t)bytes;
 	request.ttl_s = (uint32_t)ttl_s;
@@ -341,6 +345,8 @@ guess_format(const char *path, const struct input *input)
 	unsigned commas;
 	uint32_t op;
 
+	if (input->bytes[0] == '#')
+		return TRACE_OURS;
 	if (strstr(path, "oracleGeneral") != NULL)
 		return TRACE_ORACLE;
 	if (strstr(path, ".lis") != NULL)
@@ -394,6 +400,8 @@ trace_read(struct trace *trace, const char *path, enum trace_format format,
 	r.line = 0;
 	if (done && trace->count == 0)
 		done = fail(&r, "there is no request in it");
+	if (done && trace->format == TRACE_OURS && !recorded_settle(trace))
+		done = fail(&r, "not enough memory for its keys");
 	input_free(&input);
 	free(r.hashes);
 	free(r.numbers);
@@ -427,6 +435,13 @@ draw_bytes(uint32_t key)
 	return (uint32_t)(bytes * (1 + u)); /* near enough to 2^u */
 }
 
+/* May its size matter? */
+static bool
+stores(const struct request *r)
+{
+	return r->op == OP_GET || r->op == OP_SET;
+}
+
 void
 trace_settle_sizes(
     struct trace *trace, uint32_t unit_bytes, uint32_t most_bytes)
@@ -438,11 +453,11 @@ trace_settle_sizes(
 			r->value_bytes = unit_bytes;
 		} else if (r->value_bytes == 0) {
 			r->value_bytes = draw_bytes(r->key);
-			trace->sizes_unknown += r->op != OP_DELETE;
+			trace->sizes_unknown += stores(r);
 		}
 		if (r->value_bytes > most_bytes) {
 			r->value_bytes = most_bytes;
-			trace->sizes_cut += r->op != OP_DELETE;
+			trace->sizes_cut += stores(r);
 		}
 	}
 }
@@ -456,6 +471,7 @@ trace_only_gets(struct trace *trace)
 	}
 	trace->gets = trace->count;
 	trace->with_ttl = 0;
+	trace->recorded.gets = 0; /* of requests that were gets */
 }
 
 int
@@ -467,6 +483,12 @@ trace_sample(struct trace *trace, double share)
 
 	if (number == NULL)
 		return -1;
+	if (t.recorded.gets == 0)
+		t.recorded.gets = t.gets;
+	t.recorded.share = share * trace_share(trace);
+	t.recorded.stored = (uint64_t)((double)t.recorded.stored * share);
+	t.recorded.lost = (uint64_t)((double)t.recorded.lost * share);
+	t.recorded.torn = (uint64_t)((double)t.recorded.torn * share);
 	t.count = t.gets = t.with_ttl = t.keys = 0;
 	for (size_t i = 0; i < trace->count; i++) {
 		struct request r = trace->request[i];
@@ -476,7 +498,7 @@ trace_sample(struct trace *trace, double share)
 		if (number[r.key] == 0)
 			number[r.key] = ++t.keys;
 		r.key = number[r.key] - 1;
-		t.gets += r.op == OP_GET;
+		t.gets += trace_is_get(&r);
 		t.with_ttl += r.ttl_s > 0;
 		trace->request[t.count++] = r;
 	}

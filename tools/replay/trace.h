@@ -12,19 +12,26 @@
 #ifndef REPLAY_TRACE_H
 #define REPLAY_TRACE_H
 
+#include "tools/replay/recorded.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 enum trace_format {
 	TRACE_AUTO,
-	TRACE_OURS,   /* timestamp_s,key,size_bytes,ttl_s,op */
+	TRACE_OURS,   /* timestamp_s,key,size_bytes,ttl_s,op; # remarks */
 	TRACE_ORACLE, /* libCacheSim's oracleGeneral: 24-byte records */
 	TRACE_CSV,    /* libCacheSim's csv: time,key,size, further columns */
 	TRACE_LIS,    /* ARC's: first block, count, unused, number */
 	TRACE_KEYS    /* a key in each line */
 };
 
-enum trace_op { OP_GET, OP_SET, OP_DELETE };
+enum trace_op {
+	OP_GET,
+	OP_SET,
+	OP_DELETE,
+	OP_MISS /* a get; what it asks for is nowhere, so it is not stored */
+};
 
 struct request {
 	uint64_t time_ms;
@@ -44,7 +51,21 @@ struct trace {
 	uint64_t sizes_cut;    /* above the limit given, and cut to it */
 	uint64_t out_of_order; /* times before the one before: that is taken */
 	uint64_t with_ttl;
+	struct recorded recorded;
 };
+
+static inline bool
+trace_is_get(const struct request *r)
+{
+	return r->op == OP_GET || r->op == OP_MISS;
+}
+
+/* Of all keys, the share that the trace has. */
+static inline double
+trace_share(const struct trace *trace)
+{
+	return trace->recorded.share > 0 ? trace->recorded.share : 1;
+}
 
 /* The format of that name, or -1. */
 int trace_format_named(const char *name);
@@ -69,7 +90,7 @@ void trace_settle_sizes(
 /* Forget operations and times to live: every request is a get. */
 void trace_only_gets(struct trace *trace);
 
-/* Keep the keys of a share of all keys (spatial sampling). */
+/* Keep the keys of a share of all keys (spatial sampling).  -1: no memory. */
 int trace_sample(struct trace *trace, double share);
 
 #endif /* REPLAY_TRACE_H */
