@@ -25,6 +25,9 @@
  * who lives is done.  After how many rounds one does not give way any more is
  * left open; that it need not wait for a dead rival is shown by insert.pml.
  *
+ * Three takers are searched with UNLOCKS=1 (nobody unlocks twice) and ROUNDS=0: one
+ * who has to begin again gives up.
+ *
  * Mutants: M_NO_RIVALS   nobody looks at the other places
  *          M_HALF        only at those lower down
  *          M_STORE       TENTATIVE to HELD by a store
@@ -45,7 +48,7 @@
 #define UNLOCKS 2 /* of each, the second by mistake */
 #endif
 
-/* ROUNDS: a taker that has begun again so often gives up. */
+/* ROUNDS: a taker that would begin again more often gives up. */
 
 #define FREE      0
 #define WRITING   1

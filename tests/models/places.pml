@@ -24,6 +24,8 @@
  * done: a sleeper sleeps on the word of one place, and another key's load may
  * follow there at once.
  *
+ * Three callers are searched with TURNS=0, without the other key.
+ *
  * Mutants: M_NO_OTHER_LOOK  the other place is not looked at after the CAS
  *          M_LOOK_FIRST   it is looked at before the CAS only
  *          M_FREE_FIRST   a free place is taken before the own is looked for,

@@ -125,9 +125,9 @@ small caught lock -DM_FENCE_FIRST
 small caught lock -DM_NO_WAKE
 small caught lock -DM_SLEEP_BLIND
 small caught lock -DKILL -DM_NO_LIVENESS
-full  holds  places -DCALLERS=3
+full  holds  places -DCALLERS=3 -DTURNS=0
 full  holds  lock -DOTHER
-full  holds  lock -DTAKERS=3
+full  holds  lock -DTAKERS=3 -DUNLOCKS=1 -DROUNDS=0
 full  holds  pin -DREADERS=2 -DWRITERS=1
 full  holds  extents
 full  holds  extents -DWRITERS=2 -DEVICTORS=1
@@ -139,7 +139,8 @@ full  holds  peers -DV_CLAIM_THEN_PIN
 full  holds  peers -DV_FREE_THEN_BUMP
 full  holds  peers -DSAME -DV_FREE_THEN_BUMP
 full  holds  peers -DSAME -DV_NO_FREE
-full  holds  token -DLEADERS=2
+full  holds  token -DLEADERS=2 -DTRIES=1 -DNO_OTHER
+full  holds  token -DLEADERS=2 -DTRIES=1 -DNO_COPIES
 END
 }
 

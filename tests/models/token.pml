@@ -34,6 +34,10 @@
  * word of A is of a value loaded before the source changed.  Whoever is killed
  * or stops does no further step: every prefix is searched.
  *
+ * Two leaders are too many for all of it at once: TRIES=1 (a fill that has to
+ * start again gives up, as if it had been stopped there), and NO_OTHER or
+ * NO_COPIES (no other key, no copies).
+ *
  * Mutants: M_NO_BUMP    the writer leaves the token alone
  *          M_LATE_BUMP  it unlinks first
  *          M_NO_ABORT   a delete leaves tentative words alone
