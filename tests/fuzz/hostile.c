@@ -248,7 +248,7 @@ hostile_open(struct hostile *h, const char *path)
 	if (buffer == NULL)
 		make_buffer();
 	watch_signals();
-	options.capacity_bytes = 100 << 10;
+	options.capacity_bytes = 104 << 10;
 	options.extent_bytes = 4096;
 	options.expected_items = 100;
 	options.peer_slots = 3;
