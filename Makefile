@@ -442,7 +442,8 @@ coverage:
 	$(Q)command -v gcovr >/dev/null || { echo 'gcovr is not installed'; \
 	  exit 77; }
 	$(Q)rm -rf $(COVERAGE)
-	$(Q)$(MAKE) BUILD=$(COVERAGE) OPT='-O0 -g' CFLAGS=--coverage \
+	$(Q)TEST_PATIENCE=5 $(MAKE) BUILD=$(COVERAGE) OPT='-O0 -g' \
+	  CFLAGS=--coverage \
 	  LDFLAGS=--coverage $(COVERED:%=check-%) \
 	  $(COVERAGE)/tests/fuzz/damage_test
 	$(Q)$(COVERAGE)/tests/fuzz/damage_test --every 151 --rounds 100

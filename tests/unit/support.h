@@ -51,7 +51,7 @@ const char *test_name(void);
 const char *test_path(const char *name);
 
 /* How long to wait for what takes so many seconds at most; TEST_PATIENCE=N in the
-   environment: N times that (under valgrind). */
+   environment: N times that (under valgrind, with coverage). */
 unsigned test_patience(unsigned seconds);
 
 /* A stream of random numbers; `salt` tells the program's streams apart. */
