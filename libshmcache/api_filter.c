@@ -21,8 +21,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 /* A filter that is swapped during each of so many copies can't be saved. */
 #define COPIES_MAX 10u
@@ -283,7 +281,7 @@ read_file(const char *path, struct filter_file *header, uint64_t **words_out)
 		words = malloc(bytes);
 		error = words == NULL ? -ENOMEM : read_all(fd, words, bytes);
 	}
-	if (error == 0 && XXH3_64bits(words, bytes) != header->checksum)
+	if (error == 0 && filter_checksum(header, words) != header->checksum)
 		error = refuse_file(path, "is damaged: its checksum is wrong");
 	if (fd >= 0)
 		(void)close(fd);

@@ -309,8 +309,19 @@ filter_copy(
 		.seed = s.used_seed,
 		.lines = m->filter_lines,
 		.items = m->filter->items };
-	header->checksum = XXH3_64bits(words, count * sizeof(*words));
+	header->checksum = filter_checksum(header, words);
 	return 0;
+}
+
+uint64_t
+filter_checksum(const struct filter_file *header, const uint64_t *words)
+{
+	struct filter_file bare = *header;
+
+	bare.checksum = 0;
+	return XXH3_64bits_withSeed(words,
+	    header->lines * FILTER_LINE_WORDS * sizeof(*words),
+	    XXH3_64bits(&bare, sizeof(bare)));
 }
 
 void

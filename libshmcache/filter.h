@@ -92,11 +92,15 @@ struct filter_file {
 	uint32_t seed;
 	uint64_t lines;
 	uint64_t items;
-	uint64_t checksum; /* XXH3 of what follows the header */
+	uint64_t checksum; /* of the rest of the header, and the words */
 	uint8_t reserved[24];
 };
 
 static_assert(sizeof(struct filter_file) == 64, "layout");
+
+/* XXH3 of the words, its seed that of the header without a checksum. */
+uint64_t filter_checksum(
+    const struct filter_file *header, const uint64_t *words);
 
 #define FILTER_MAGIC   "SHMBLOOM"
 #define FILTER_VERSION 1u

@@ -80,7 +80,9 @@ still_counts(const struct call *call, const struct key *key,
 	       mapping_flushed(call->m) <= (began & SEQ);
 }
 
-/* The error of a failed lease, if it counts: now, or for who waited for it. */
+/* The error of a failed lease, if it counts.  For who waited it does once it is
+   not kept any more, but not if the key has changed: the wait may have begun
+   after that. */
 static int
 failure(const struct call *call, const struct key *key,
     const struct lease_shared *l, uint64_t word, bool waited)
@@ -90,8 +92,8 @@ failure(const struct call *call, const struct key *key,
 
 	if (!is_beside(word, until) || !is_beside(word, error))
 		return 0;
-	if (!waited && (mapping_now_ms(call->m) >= (until & TIME) ||
-			   !still_counts(call, key, l, word, error)))
+	if ((!waited && mapping_now_ms(call->m) >= (until & TIME)) ||
+	    !still_counts(call, key, l, word, error))
 		return 0;
 	return -(int)(uint32_t)error;
 }

@@ -18,7 +18,7 @@
  * before it: whoever comes late changes nothing.  A lease whose owner was stopped
  * before that gets a deadline from the first who waits for it.
  *
- * A failure is forgotten, but by who waited for it, when its key is written or
+ * A failure is forgotten, also by who waits for it, when its key is written or
  * deleted, or everything is flushed: beside the error lie the low bits of the
  * key's token (token.h) and the cache's seq (invalidate.h) as they were when the
  * failed load began.  (A token's word that another key has taken forgets it too.)

@@ -810,6 +810,46 @@ thread_that_ended_leads_no_more(void **state)
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
+static void *
+get_in_thread_too(void *context)
+{
+	struct source *s = context;
+
+	assert_int_equal(get(s, NULL, s->value), SHMCACHE_FROM_LOAD);
+	return NULL;
+}
+
+/* A load that began before a delete says nothing to a call that began after it,
+   which asks the source itself. */
+static void
+failure_from_before_a_delete_is_not_shared(void **state)
+{
+	const int results[] = { SHMCACHE_ENOENT, -EIO };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct source s = { .cache = test_cache(), .value = "new" };
+		struct shmcache_token token;
+		struct shmcache_value v;
+		pthread_t thread;
+
+		assert_int_equal(
+		    shmcache_begin_load(s.cache, "key", 3, NULL, &v, &token),
+		    0);
+		assert_int_equal(v.source, SHMCACHE_LEAD);
+		(void)shmcache_delete(s.cache, "key", 3);
+		assert_int_equal(
+		    pthread_create(&thread, NULL, get_in_thread_too, &s), 0);
+		sleep_ms(20); /* so that it waits */
+		assert_int_equal(shmcache_fill(s.cache, "key", 3, &token,
+				     results[i], NULL, NULL),
+		    0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_int_equal(s.loads, 1);
+		assert_int_equal(shmcache_close(s.cache), 0);
+	}
+}
+
 /* Begins, and stays there until told. */
 struct holder {
 	struct shmcache *cache;
@@ -1147,6 +1187,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
 	cmocka_unit_test(threads_share_a_load),
 	cmocka_unit_test(thread_that_ended_leads_no_more),
+	cmocka_unit_test(failure_from_before_a_delete_is_not_shared),
 	cmocka_unit_test(waiters_do_as_told_when_their_time_is_over),
 	cmocka_unit_test(late_leader_is_followed),
 	cmocka_unit_test(leases_pass_on),
