@@ -658,6 +658,7 @@ begin_load(unsigned who)
 	has[who] = shmcache_begin_load(
 		       cache, "load", 4, NULL, &value, &tokens[who]) == 0 &&
 		   value.source == SHMCACHE_LEAD;
+	free(value.value);
 }
 
 static void
