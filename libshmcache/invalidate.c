@@ -15,7 +15,6 @@ invalidate_word(const struct mapping *m, uint64_t *word)
 
 	for (;;) {
 		uint64_t old = shm_load64(word);
-
 		uint64_t bit = old & CACHE_RECORDING; /* of the flush word */
 
 		if ((old ^ bit) >= seq || shm_cas64(word, old, bit | seq))

@@ -13,12 +13,11 @@
  * though somebody took it away is a key with two entries.
  */
 #include "tests/support/cache.h"
+#include "tests/support/other.h"
 #include "tests/support/run.h"
 #include "tests/support/steps.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -213,36 +212,24 @@ act_by(const struct act *act, const char *who, struct done *done)
 	done->result = act->call(who, done->read);
 }
 
-/* The second thread. */
+/* What the second thread does. */
 static struct {
-	pthread_t thread;
-	sem_t go, ready;
-	const struct act *act; /* NULL: end */
+	const struct act *act;
 	struct done *done;
-} other;
+} second;
 
-static void *
-live_other(void *unused)
+static void
+do_second(void)
 {
-	(void)unused;
-	for (;;) {
-		while (sem_wait(&other.go) != 0)
-			;
-		if (other.act == NULL)
-			return NULL;
-		act_by(other.act, "second", other.done);
-		(void)sem_post(&other.ready);
-	}
+	act_by(second.act, "second", second.done);
 }
 
 static void
-let_other(const struct act *act, struct done *done)
+let_second(const struct act *act, struct done *done)
 {
-	other.act = act;
-	other.done = done;
-	(void)sem_post(&other.go);
-	while (act != NULL && sem_wait(&other.ready) != 0)
-		;
+	second.act = act;
+	second.done = done;
+	let_other(do_second);
 }
 
 static void
@@ -255,11 +242,9 @@ begin_with(struct shmcache_options *options)
 	options->peer_slots = 8;
 	options->process_slots = 4;
 	cache = cache_create("between", options);
-	CHECK(sem_init(&other.go, 0, 0) == 0);
-	CHECK(sem_init(&other.ready, 0, 0) == 0);
-	CHECK(pthread_create(&other.thread, NULL, live_other, NULL) == 0);
+	CHECK(other_begin());
 	prepare(TEXT);
-	let_other(&acts[0], &done);
+	let_second(&acts[0], &done);
 }
 
 static void
@@ -275,8 +260,7 @@ begin(void)
 static void
 end(void)
 {
-	let_other(NULL, NULL);
-	CHECK(pthread_join(other.thread, NULL) == 0);
+	CHECK(other_end());
 	cache_finish(cache);
 }
 
@@ -298,7 +282,7 @@ come_between(void *context, uint64_t step)
 	if (step < pair->at)
 		return true;
 	pair->came = true;
-	let_other(pair->second, &pair->got.by[1]);
+	let_second(pair->second, &pair->got.by[1]);
 	return false;
 }
 
@@ -317,10 +301,10 @@ find_out(struct pair *pair)
 	memset(pair->wanted, 0, sizeof(pair->wanted));
 	prepare(pair->state);
 	act_by(pair->first, "first", &pair->wanted[0].by[0]);
-	let_other(pair->second, &pair->wanted[0].by[1]);
+	let_second(pair->second, &pair->wanted[0].by[1]);
 	finish(pair->state, &pair->wanted[0]);
 	prepare(pair->state);
-	let_other(pair->second, &pair->wanted[1].by[1]);
+	let_second(pair->second, &pair->wanted[1].by[1]);
 	act_by(pair->first, "first", &pair->wanted[1].by[0]);
 	finish(pair->state, &pair->wanted[1]);
 }
@@ -378,7 +362,7 @@ try_pair(struct pair *pair, unsigned salt)
 		prepare(pair->state);
 		(void)steps_run(come_between, pair, do_first, pair);
 		if (!pair->came) /* not all runs are of one length */
-			let_other(pair->second, &pair->got.by[1]);
+			let_second(pair->second, &pair->got.by[1]);
 		finish(pair->state, &pair->got);
 		check_outcome(pair);
 		cache_check_live(cache);
@@ -482,7 +466,7 @@ crowd_comes(const char *policy)
 	options.policy = policy;
 	begin_with(&options);
 	crowd_size = 400;
-	let_other(&crowd, &pair.got.by[1]);
+	let_second(&crowd, &pair.got.by[1]);
 	/* A set that evicts is long, and one that does not ends before. */
 	for (pair.at = 1 + run_seed() % stride; pair.at < EVICTING_STEPS;
 	     pair.at += stride + pair.at / 20) {
@@ -491,7 +475,7 @@ crowd_comes(const char *policy)
 		pair.came = false;
 		(void)steps_run(come_between, &pair, do_first, &pair);
 		if (!pair.came)
-			let_other(&crowd, &pair.got.by[1]);
+			let_second(&crowd, &pair.got.by[1]);
 		check_crowded(&pair);
 		cache_check_sound(cache);
 	}

@@ -11,11 +11,9 @@
 #include "libshmcache/ghost.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/token.h"
+#include "tests/support/other.h"
 #include "tests/support/steps.h"
 #include "tests/unit/cache_support.h"
-
-#include <pthread.h>
-#include <semaphore.h>
 
 static struct shmcache *cache;
 static struct mapping *m;
@@ -29,36 +27,6 @@ struct race {
 	void (*second)(void);
 	bool (*is_right)(void);
 };
-
-/* A thread that does what it is told, and waits. */
-static struct {
-	pthread_t thread;
-	sem_t go, ready;
-	void (*task)(void); /* NULL: end */
-} other;
-
-static void *
-live_other(void *unused)
-{
-	(void)unused;
-	for (;;) {
-		while (sem_wait(&other.go) != 0)
-			;
-		if (other.task == NULL)
-			return NULL;
-		other.task();
-		(void)sem_post(&other.ready);
-	}
-}
-
-static void
-let_other(void (*task)(void))
-{
-	other.task = task;
-	(void)sem_post(&other.go);
-	while (task != NULL && sem_wait(&other.ready) != 0)
-		;
-}
 
 struct run {
 	const struct race *race;
@@ -870,9 +838,7 @@ setup(void **state)
 	cache = test_cache_of(&o);
 	m = cache->mapping;
 	segment = m->segment;
-	if (sem_init(&other.go, 0, 0) != 0 ||
-	    sem_init(&other.ready, 0, 0) != 0 ||
-	    pthread_create(&other.thread, NULL, live_other, NULL) != 0)
+	if (!other_begin())
 		return -1;
 	let_other(add_1); /* both have their slots */
 	test_set_ok(cache, "key", "value");
@@ -884,8 +850,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	let_other(NULL);
-	(void)pthread_join(other.thread, NULL);
+	(void)other_end();
 	return shmcache_close(cache);
 }
 

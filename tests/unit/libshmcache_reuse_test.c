@@ -9,11 +9,9 @@
  * instructions later they write all memory over.  The get may miss, or return
  * the value; never anything else.
  */
+#include "tests/support/other.h"
 #include "tests/support/steps.h"
 #include "tests/unit/cache_support.h"
-
-#include <pthread.h>
-#include <semaphore.h>
 
 #define KEY         "the key"
 #define VALUE_BYTES 200u
@@ -25,36 +23,6 @@ static char value[VALUE_BYTES];
 
 /* What the stepped thread does. */
 typedef int reader(char out[VALUE_BYTES]);
-
-/* A thread that does what it is told, and waits. */
-static struct {
-	pthread_t thread;
-	sem_t go, ready;
-	void (*task)(void); /* NULL: end */
-} other;
-
-static void *
-live_other(void *unused)
-{
-	(void)unused;
-	for (;;) {
-		while (sem_wait(&other.go) != 0)
-			;
-		if (other.task == NULL)
-			return NULL;
-		other.task();
-		(void)sem_post(&other.ready);
-	}
-}
-
-static void
-let_other(void (*task)(void))
-{
-	other.task = task;
-	(void)sem_post(&other.go);
-	while (task != NULL && sem_wait(&other.ready) != 0)
-		;
-}
 
 /* The other's tasks.  (No assertions: it is not the test's thread.) */
 
@@ -216,9 +184,7 @@ setup(void **state)
 	(void)state;
 	memset(value, 'v', sizeof(value));
 	cache = test_cache_of(&o);
-	(void)sem_init(&other.go, 0, 0);
-	(void)sem_init(&other.ready, 0, 0);
-	if (pthread_create(&other.thread, NULL, live_other, NULL) != 0)
+	if (!other_begin())
 		return -1;
 	let_other(set_another);
 	prepare(); /* this thread has its peer */
@@ -229,8 +195,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	let_other(NULL);
-	(void)pthread_join(other.thread, NULL);
+	(void)other_end();
 	return shmcache_close(cache);
 }
 
