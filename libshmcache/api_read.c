@@ -94,7 +94,7 @@ bool
 unpinned_end(const struct mapping *m, const struct unpinned *u)
 {
 	shm_fence_acquire();
-	return shm_arena_state(m->segment, u->extent.number).generation ==
+	return shm_arena_generation(m->segment, u->extent.number) ==
 		   u->extent.generation &&
 	       (u->extent.generation & INDEX_GENERATION) ==
 		   (u->word >> INDEX_ADDRESS_BITS & INDEX_GENERATION) &&

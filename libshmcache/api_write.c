@@ -66,19 +66,44 @@ write_window_full(const struct call *call, const struct shm_place *place)
 	    "create the cache with more expected_items");
 }
 
+/*
+ * Chooses the place of the entry, and reserves it.  *found_out: the key has `old`,
+ * which stays pinned until it is replaced; but not while something is evicted,
+ * lest what is to be emptied is what this call pins.
+ */
+static int
+take_place(const struct call *call, const struct key *key,
+    struct entry_content *content, struct shm_place *place_out,
+    struct found *old, bool *found_out)
+{
+	uint32_t bytes = entry_bytes(content);
+
+	*found_out = place_choose(call, key, content, old);
+	if (*found_out) {
+		if (evict_reserve_room(
+			call, content->log, false, bytes, place_out) == 0)
+			return 0;
+		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+		*found_out = false;
+	}
+	return evict_reserve(call, content->log, bytes, place_out);
+}
+
 int
 write_store(const struct call *call, const struct key *key,
     struct entry_content *content, const struct token *token)
 {
-	const struct put_rule rule = { .token = token };
+	struct put_rule rule = { .token = token };
 	struct shm_place place;
+	struct found old;
 	enum index_put put;
-	int error;
+	bool found;
+	int error = take_place(call, key, content, &place, &old, &found);
 
-	place_choose(call, key, content);
-	error = evict_reserve(call, content->log, entry_bytes(content), &place);
 	if (error != 0)
 		return error;
+	if (found)
+		rule.found = &old;
 	if (token == NULL)
 		token_bump(call->m, key->hash); /* W1: the target's pin */
 	entry_write(call->m, &place, content);
@@ -236,8 +261,7 @@ note_expiry(
 
 	if (expires_ms != 0)
 		shm_arena_lower_hint(segment, entry->extent,
-		    shm_arena_state(segment, entry->extent).generation,
-		    expires_ms);
+		    shm_arena_generation(segment, entry->extent), expires_ms);
 }
 
 /* Is there room for the value?  Before anything is touched. */

@@ -11,9 +11,13 @@
    segment is damaged, or an increment has succeeded between any two. */
 #define CELL_LOOKS_MAX 1000u
 
-static uint8_t
+static inline uint8_t
 content_flags(const struct entry_content *content)
 {
+	/* Most have none. */
+	if ((content->client_flags | content->birth | content->expires_ms |
+		content->refresh | content->negative | content->counter) == 0)
+		return 0;
 	return (uint8_t)((content->client_flags != 0 ? ENTRY_CLIENT_FLAGS : 0) |
 			 (content->birth != 0 ? ENTRY_BIRTH : 0) |
 			 (content->expires_ms != 0 ? ENTRY_EXPIRY : 0) |

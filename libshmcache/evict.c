@@ -77,10 +77,10 @@ judge(const struct call *call, const struct eviction *eviction,
 	return verdict;
 }
 
-/* Reserves, and notes when an extent was begun and how far its log is. */
-static int
-reserve(const struct call *call, uint32_t log, bool moved, uint32_t bytes,
-    struct shm_place *place_out)
+/* (And notes when an extent was begun and how far its log is.) */
+int
+evict_reserve_room(const struct call *call, uint32_t log, bool moved,
+    uint32_t bytes, struct shm_place *place_out)
 {
 	int error = shm_arena_reserve(call->peer, log, moved, bytes, place_out);
 
@@ -109,7 +109,7 @@ write_copy(const struct call *call, const struct eviction *eviction,
 		content.stamp = place_stamp(call->m, LOG_MAIN);
 	bytes = entry_bytes(&content);
 	if (bytes > eviction->budget ||
-	    reserve(call, content.log, true, bytes, place) != 0)
+	    evict_reserve_room(call, content.log, true, bytes, place) != 0)
 		return false;
 	entry_write(call->m, place, &content);
 	*word_out = index_word(&l->key, place);
@@ -743,8 +743,8 @@ evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
 
 	if (error != 0)
 		return error;
-	while ((error = reserve(call, log, false, bytes, place_out)) ==
-	       SHM_EBUSY) {
+	while ((error = evict_reserve_room(
+		    call, log, false, bytes, place_out)) == SHM_EBUSY) {
 		if (make_room(call, passes > 0))
 			continue;
 		if (call->m->volatile_only && nothing_to_evict(call))

@@ -50,6 +50,10 @@
 int evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
     struct shm_place *place_out);
 
+/* The same where there is room: SHM_EBUSY, if something would have to be evicted. */
+int evict_reserve_room(const struct call *call, uint32_t log, bool moved,
+    uint32_t bytes, struct shm_place *place_out);
+
 /* See that so many extents are free; how many were made so. */
 uint32_t evict_fill_reserve(const struct call *call, uint32_t wanted);
 

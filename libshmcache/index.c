@@ -122,7 +122,7 @@ index_swap(const struct call *call, const struct found *found, uint64_t word)
 		return false;
 	shm_store8(&e->shared->ref, ENTRY_DEAD);
 	shm_arena_account(segment, e->extent,
-	    shm_arena_state(segment, e->extent).generation, -(int64_t)e->bytes);
+	    shm_arena_generation(segment, e->extent), -(int64_t)e->bytes);
 	return true;
 }
 
@@ -412,15 +412,18 @@ enum index_put
 index_put(const struct call *call, const struct key *key, uint64_t word,
     const struct put_rule *rule)
 {
-	struct found old;
+	const struct found *old = rule->found;
+	struct found own;
 
-	for (unsigned round = 0;; round++) {
-		if (index_find(call, key, SHM_PIN_ENTRY, &old)) {
-			bool readable = is_readable(call, &old, rule->only_new);
+	for (unsigned round = 0;; round++, old = NULL) {
+		if (old == NULL && index_find(call, key, SHM_PIN_ENTRY, &own))
+			old = &own;
+		if (old != NULL) {
+			bool readable = is_readable(call, old, rule->only_new);
 			bool refused =
-			    !may_replace(call, &old, readable, rule) ||
+			    !may_replace(call, old, readable, rule) ||
 			    is_refused(call, key, rule->token);
-			bool won = !refused && index_swap(call, &old, word);
+			bool won = !refused && index_swap(call, old, word);
 
 			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 			if (refused)

@@ -243,6 +243,9 @@ struct put_rule {
 	const struct token
 	    *token; /* NULL, or a fill's: only if that is current,
 				      and in the place of that version only */
+	const struct found *found; /* NULL, or what the key had a moment ago,
+				      still pinned with SHM_PIN_ENTRY: tried
+				      first; the pin is given back */
 };
 
 /*

@@ -40,26 +40,33 @@ place_near_end(const struct mapping *m, const struct shm_place *place)
 	return at < last && at + place->bytes >= last;
 }
 
-void
-place_choose(
-    const struct call *call, const struct key *key, struct entry_content *entry)
+/* The log and the marks of the entry that the key has. */
+static void
+keep_place(
+    const struct mapping *m, const struct found *old, struct entry_content *new)
+{
+	struct shm_extent e = shm_arena_state(m->segment, old->entry.extent);
+
+	if (e.state != SHM_DAMAGED && e.log != LOG_LASTING)
+		new->log = e.log;
+	new->ref = shm_load8(&old->entry.shared->ref);
+}
+
+bool
+place_choose(const struct call *call, const struct key *key,
+    struct entry_content *entry, struct found *old_out)
 {
 	const struct mapping *m = call->m;
-	struct found old;
+	bool found;
 
 	entry->log = LOG_MAIN;
 	if (m->volatile_only && entry->expires_ms == 0) {
 		entry->log = LOG_LASTING;
-		return;
+		return false;
 	}
-	if (index_find(call, key, SHM_PIN_ENTRY, &old)) {
-		struct shm_extent e =
-		    shm_arena_state(m->segment, old.entry.extent);
-
-		if (e.state != SHM_DAMAGED && e.log != LOG_LASTING)
-			entry->log = e.log;
-		entry->ref = shm_load8(&old.entry.shared->ref);
-		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
+	found = index_find(call, key, SHM_PIN_ENTRY, old_out);
+	if (found) {
+		keep_place(m, old_out, entry);
 	} else if (m->policy->probation_percent > 0) {
 		if (ghost_take(m, key))
 			stats_count(call->peer, COUNT_ghost_hits);
@@ -67,4 +74,5 @@ place_choose(
 			entry->log = LOG_PROBATION;
 	}
 	entry->stamp = place_stamp(m, entry->log);
+	return found;
 }

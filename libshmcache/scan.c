@@ -33,7 +33,7 @@ static int64_t
 age_ms(const struct mapping *m, const struct entry *entry)
 {
 	uint64_t begun_ms = shm_arena_stamp(m->segment, entry->extent,
-	    shm_arena_state(m->segment, entry->extent).generation);
+	    shm_arena_generation(m->segment, entry->extent));
 	uint64_t now_ms = mapping_now_ms(m);
 
 	if (begun_ms == 0)

@@ -26,6 +26,10 @@
  * it final and unlinks or replaces that.  A word that was taken away cannot
  * become final, and the fill looks at the token again each time it starts again.
  *
+ * (A set may have found the final word before W1.  Its CAS succeeds only if that
+ * is still there: then no fill has come in between, and a tentative word cannot
+ * become final beside it.)
+ *
  * Only the key's own fingerprint is bumped, so sets of other keys refuse no slow
  * load.  Another leader's install in the same word does: a fill that is refused
  * for it costs a value that is not stored.  A fill bumps too, so that of two

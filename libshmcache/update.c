@@ -140,8 +140,11 @@ update_entry(const struct call *call, const struct key *key, update_make *make,
 		return error;
 	do {
 		struct shm_place place;
+		struct found old;
 
-		place_choose(call, key, &home);
+		/* (Steps 3 and 4 look for it anew, once there is room.) */
+		if (place_choose(call, key, &home, &old))
+			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 		error = evict_reserve(call, home.log, bytes, &place);
 		if (error != 0)
 			return error;

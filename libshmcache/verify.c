@@ -84,11 +84,9 @@ static void
 check_key(struct check *check, uint64_t slot, uint64_t word,
     const struct entry *entry)
 {
-	struct shm_place place = {
-		.generation =
-		    shm_arena_state(check->segment, entry->extent).generation,
-		.offset = entry->offset
-	};
+	struct shm_place place = { .generation = shm_arena_generation(
+				       check->segment, entry->extent),
+		.offset = entry->offset };
 	struct key key;
 	bool in_window = false;
 

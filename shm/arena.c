@@ -22,24 +22,6 @@ state_word(const struct shm_extent *extent)
 	return pack_state(extent->generation, extent->log, extent->state);
 }
 
-struct shm_extent
-shm_arena_state(const struct shm_segment *segment, uint32_t extent)
-{
-	uint64_t word =
-	    shm_load64_acquire(&shm_extent_table(segment)[extent].state);
-	uint32_t state = (uint32_t)word & 0xff;
-	struct shm_extent e = { .number = extent,
-		.generation = (uint32_t)(word >> 32),
-		.log = (uint32_t)(word >> 8) & 0xff,
-		.state = SHM_DAMAGED };
-
-	if (state < SHM_DAMAGED && (word & 0xffff0000) == 0 &&
-	    e.log < segment->geometry.request.log_count)
-		e.state = (enum shm_extent_state)state;
-
-	return e;
-}
-
 static bool
 change_state(struct shm_segment *segment, const struct shm_extent *from,
     uint32_t generation, uint32_t log, enum shm_extent_state state)
@@ -319,19 +301,10 @@ static uint32_t
 own_lane(const struct shm_segment *segment)
 {
 	int cpu = sched_getcpu();
+	uint32_t lane = cpu < 0 ? 0 : (uint32_t)cpu;
+	uint32_t lanes = segment->geometry.request.lane_count;
 
-	return (cpu < 0 ? 0 : (uint32_t)cpu) %
-	       segment->geometry.request.lane_count;
-}
-
-/* Would so many extents of each lane be no more than a `share`-th of all? */
-static inline bool
-may_have(const struct shm_segment *segment, uint32_t extents, uint32_t share)
-{
-	const struct shm_request *r = &segment->geometry.request;
-
-	return r->extent_count / share >=
-	       extents * r->log_count * r->lane_count;
+	return lane < lanes ? lane : lane % lanes; /* (a division is slow) */
 }
 
 /* Bytes that are free in what the hint names, if it may be written; else -1. */
@@ -368,9 +341,9 @@ choose_hint(const struct shm_segment *segment, uint32_t log,
 {
 	int64_t first, second;
 
-	if (moved && may_have(segment, SHM_LANE_EXTENTS, 32))
+	if (moved && segment->lane_extents > MOVED)
 		return MOVED;
-	if (!may_have(segment, 2, 8))
+	if (segment->lane_extents == 1)
 		return 0;
 	first = room_in(segment, log, shm_load64_acquire(&hints[0]));
 	second = room_in(segment, log, shm_load64_acquire(&hints[1]));

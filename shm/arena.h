@@ -122,8 +122,22 @@ shm_arena_offset(const struct shm_segment *segment, uint32_t extent)
 }
 
 /* The extent's state now.  An acquire load. */
-struct shm_extent shm_arena_state(
-    const struct shm_segment *segment, uint32_t extent);
+static inline struct shm_extent
+shm_arena_state(const struct shm_segment *segment, uint32_t extent)
+{
+	uint64_t word =
+	    shm_load64_acquire(&shm_extent_table(segment)[extent].state);
+	uint32_t state = (uint32_t)word & 0xff;
+	struct shm_extent e = { .number = extent,
+		.generation = (uint32_t)(word >> 32),
+		.log = (uint32_t)(word >> 8) & 0xff,
+		.state = SHM_DAMAGED };
+
+	if (state < SHM_DAMAGED && (word & 0xffff0000) == 0 &&
+	    e.log < segment->geometry.request.log_count)
+		e.state = (enum shm_extent_state)state;
+	return e;
+}
 
 /* Its generation alone. */
 static inline uint32_t

@@ -134,6 +134,17 @@ shm_signature_fold(uint64_t signature, uint64_t number)
 	return signature;
 }
 
+uint32_t
+shm_lane_extents(const struct shm_request *r)
+{
+	uint32_t lanes = r->log_count * r->lane_count;
+
+	return r->extent_count / 32 >= SHM_LANE_EXTENTS * lanes
+		   ? SHM_LANE_EXTENTS
+	       : r->extent_count / 8 >= 2 * lanes ? 2
+						  : 1;
+}
+
 uint64_t
 shm_layout_signature(uint64_t upper)
 {

@@ -171,6 +171,10 @@ int shm_geometry_init(
 uint32_t shm_geometry_extents(
     const struct shm_request *request, uint64_t bytes);
 
+/* How many extents a lane writes to (arena.h), so that those of all lanes are no
+   more than an eighth of the extents, or with the third a thirty-second. */
+uint32_t shm_lane_extents(const struct shm_request *request);
+
 /* Hash of the version, the struct sizes and offsets and `upper`, the layer
    above's own. */
 uint64_t shm_layout_signature(uint64_t upper);

@@ -430,6 +430,7 @@ attach_file(const struct file *file, uint64_t signature,
 
 	if (error != 0)
 		return error;
+	segment->lane_extents = shm_lane_extents(&segment->geometry.request);
 	segment->device = file->status.st_dev;
 	segment->inode = file->status.st_ino;
 	segment->alive_until_ms =

@@ -33,6 +33,7 @@ struct shm_segment {
 	uint64_t mapped_bytes; /* whole pages of the file system */
 	struct shm_header_shared *header;
 	struct shm_geometry geometry;
+	uint32_t lane_extents; /* that its lanes use: shm_lane_extents() */
 	uint64_t id; /* of this attachment; never used twice in a process */
 	uint64_t segment_id;
 	dev_t device;

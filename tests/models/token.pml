@@ -25,7 +25,8 @@
  *     (3) delete: each slot: take away tentative words of A, or unlink a final
  *         one, which is the end of it (whoever made it final has taken the
  *         others' tentative words away);
- *         or (SET) put the value 2 as a set does
+ *         or (SET) put the value 2 as a set does; what it has found before (2)
+ *         is tried first
  *   Other    a leader of key B installs its fingerprint, in the same word; then
  *            another one of A does
  *   World    evicts final words; carries one on (another word, same version)
@@ -244,10 +245,25 @@ proctype Writer()
 	bit ok;
 
 	db = 2;
+#ifdef SET
+	w = slot[0];
+	if
+	:: FINAL(w)
+	:: else -> i = 1; w = slot[1]
+	fi;
+#endif
 #ifndef M_LATE_BUMP
 	bump();
 #endif
 #ifdef SET
+	if
+	:: FINAL(w) -> cas(i, w, SETS);
+		if
+		:: ok -> goto finished
+		:: !ok
+		fi
+	:: else
+	fi;
 again:
 	i = 0;
 	w = slot[0];
