@@ -41,6 +41,7 @@ struct state {
 	uint64_t zero; /* that the compiler doesn't know of */
 	uint64_t others;
 	bool filling;
+	bool wrapped; /* the log has come round */
 	uint8_t secret[192];
 };
 
@@ -100,8 +101,10 @@ append(struct state *s, const struct op *op, const void *value, size_t bytes)
 	uint64_t need = entry_bytes(bytes);
 	uint8_t *at;
 
-	if (s->tail + need > s->log_bytes)
+	if (s->tail + need > s->log_bytes) {
 		s->tail = 0;
+		s->wrapped = true;
+	}
 	at = s->log + s->tail;
 	memcpy(at, &header, sizeof(header));
 	memcpy(at + HEADER_BYTES, op->key, KEY_BYTES);
@@ -154,7 +157,9 @@ copy_out(const struct state *s, uint64_t word, const struct op *op,
 	if (word == 0)
 		return -1;
 	bytes = ((const struct header *)(const void *)entry)->value_bytes;
-	if (memcmp(entry + HEADER_BYTES, op->key, KEY_BYTES) != 0 ||
+	/* (Once the log has come round, another entry may be where it looks.) */
+	if ((memcmp(entry + HEADER_BYTES, op->key, KEY_BYTES) != 0 &&
+		!s->wrapped) ||
 	    bytes > room)
 		return -1;
 	memcpy(buffer, entry + HEADER_BYTES + KEY_BYTES, bytes);
@@ -169,7 +174,6 @@ floor_get(void *state, const struct op *op, void *buffer, size_t room)
 	return copy_out(s, *slot_at(s, op), op, buffer, room);
 }
 
-/* (Once the log has come round, another entry may be where it looks.) */
 static bool
 replace(
     struct state *s, const struct op *op, const void *value, size_t value_bytes)

@@ -20,7 +20,7 @@ capacity_for(const struct load *load)
 {
 	uint64_t entry = (24 + KEY_BYTES + load->value_bytes + 15) / 16 * 16;
 
-	return (8u << 20) + load->items * (entry + 10) * 21 / 20 +
+	return (8u << 20) + load->items * (entry + 14) * 21 / 20 +
 	       load->spare_bytes * 21 / 20;
 }
 
