@@ -15,6 +15,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
+#include <string.h>
 
 /* Keys at a time: more than the lines that a core can wait for at once (10 to
    16), few enough to stay in its first cache. */
@@ -80,12 +82,28 @@ get_group(const struct call *call, struct shmcache_get_request *requests,
 	return found;
 }
 
-/* What kept all requests from being tried is the result of each. */
-#define FAIL_ALL(requests, count, error)                                       \
-	do {                                                                   \
-		for (size_t i_ = 0; i_ < (count); i_++)                        \
-			(requests)[i_].result = (error);                       \
-	} while (0)
+/*
+ * Enter for all of them.  What keeps them from being tried is the result of each:
+ * an int, `result_at` bytes into each of the requests, `stride` bytes apart.
+ */
+static int
+enter_for_all(struct shmcache *cache, enum call_needs needs, void *requests,
+    size_t count, size_t stride, size_t result_at, struct call *call)
+{
+	int error;
+
+	if ((requests == NULL && count > 0) || count > INT_MAX)
+		return -EINVAL;
+	error = call_enter(cache, needs, call);
+	for (size_t i = 0; i < count && error != 0; i++)
+		memcpy((uint8_t *)requests + i * stride + result_at, &error,
+		    sizeof(error));
+	return error;
+}
+
+#define ENTER_FOR_ALL(cache, needs, requests, count, call)                     \
+	enter_for_all(cache, needs, requests, count, sizeof((requests)[0]),    \
+	    offsetof(__typeof__((requests)[0]), result), call)
 
 int
 shmcache_multi_get(
@@ -93,16 +111,10 @@ shmcache_multi_get(
 {
 	struct call call;
 	int found = 0;
-	int error = (requests == NULL && count > 0) || count > INT_MAX
-			? -EINVAL
-			: call_enter(cache, CALL_READS, &call);
+	int error = ENTER_FOR_ALL(cache, CALL_READS, requests, count, &call);
 
-	if (error == -EINVAL)
-		return error_return(error);
-	if (error != 0) {
-		FAIL_ALL(requests, count, error);
+	if (error != 0)
 		return error == SHMCACHE_ENOENT ? 0 : error_return(error);
-	}
 	for (size_t i = 0; i < count; i += GROUP)
 		found += get_group(
 		    &call, &requests[i], count - i < GROUP ? count - i : GROUP);
@@ -116,16 +128,10 @@ shmcache_multi_set(
 {
 	struct call call;
 	int stored = 0;
-	int error = (requests == NULL && count > 0) || count > INT_MAX
-			? -EINVAL
-			: call_enter(cache, CALL_WRITES, &call);
+	int error = ENTER_FOR_ALL(cache, CALL_WRITES, requests, count, &call);
 
-	if (error == -EINVAL)
+	if (error != 0)
 		return error_return(error);
-	if (error != 0) {
-		FAIL_ALL(requests, count, error);
-		return error_return(error);
-	}
 	for (size_t i = 0; i < count; i++) {
 		struct shmcache_set_request *r = &requests[i];
 		const struct write_given given = { .data = r->value,
@@ -151,16 +157,10 @@ shmcache_multi_delete(struct shmcache *cache,
 {
 	struct call call;
 	int deleted = 0;
-	int error = (requests == NULL && count > 0) || count > INT_MAX
-			? -EINVAL
-			: call_enter(cache, CALL_WRITES, &call);
+	int error = ENTER_FOR_ALL(cache, CALL_WRITES, requests, count, &call);
 
-	if (error == -EINVAL)
+	if (error != 0)
 		return error_return(error);
-	if (error != 0) {
-		FAIL_ALL(requests, count, error);
-		return error_return(error);
-	}
 	for (size_t i = 0; i < count; i++) {
 		struct shmcache_delete_request *r = &requests[i];
 		struct key key;

@@ -732,6 +732,22 @@ check_options(const struct shmcache_options *o)
 	return 0;
 }
 
+/* What opening and removing begin with. */
+static int
+prepare(const char *name, const struct shmcache_options *given,
+    struct shmcache_options *o, char path[SHM_PATH_MAX])
+{
+	int error = enter_process();
+
+	if (error == 0)
+		error = read_options(given, o);
+	if (error == 0)
+		error = check_options(o);
+	if (error == 0)
+		error = shm_segment_path(name, path);
+	return error;
+}
+
 int
 shmcache_open(const char *name, const struct shmcache_options *options,
     struct shmcache **cache_out)
@@ -744,13 +760,7 @@ shmcache_open(const char *name, const struct shmcache_options *options,
 		return error_return(-EINVAL);
 	if (!call_begin())
 		return error_return(SHMCACHE_EDEADLK);
-	error = enter_process();
-	if (error == 0)
-		error = read_options(options, &o);
-	if (error == 0)
-		error = check_options(&o);
-	if (error == 0)
-		error = shm_segment_path(name, path);
+	error = prepare(name, options, &o, path);
 	if (error == 0) {
 		cancel_state = cache_take_lock();
 		error = attach_or_create(path, &o, cache_out);
@@ -869,13 +879,7 @@ shmcache_remove_with(const char *name, const struct shmcache_options *options)
 
 	if (!call_begin())
 		return error_return(SHMCACHE_EDEADLK);
-	error = enter_process();
-	if (error == 0)
-		error = read_options(options, &o);
-	if (error == 0)
-		error = check_options(&o);
-	if (error == 0)
-		error = shm_segment_path(name, path);
+	error = prepare(name, options, &o, path);
 	if (error == 0) {
 		const struct shm_access access = { .any_owner =
 						       o.any_owner != 0,
