@@ -78,7 +78,8 @@ take_place(const struct call *call, const struct key *key,
 {
 	uint32_t bytes = entry_bytes(content);
 
-	*found_out = place_choose(call, key, content, old);
+	*found_out = index_find(call, key, SHM_PIN_ENTRY, old);
+	place_choose(call, key, *found_out ? old : NULL, content);
 	if (*found_out) {
 		if (evict_reserve_room(
 			call, content->log, false, bytes, place_out) == 0)

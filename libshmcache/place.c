@@ -52,21 +52,19 @@ keep_place(
 	new->ref = shm_load8(&old->entry.shared->ref);
 }
 
-bool
+void
 place_choose(const struct call *call, const struct key *key,
-    struct entry_content *entry, struct found *old_out)
+    const struct found *old, struct entry_content *entry)
 {
 	const struct mapping *m = call->m;
-	bool found;
 
 	entry->log = LOG_MAIN;
 	if (m->volatile_only && entry->expires_ms == 0) {
 		entry->log = LOG_LASTING;
-		return false;
+		return;
 	}
-	found = index_find(call, key, SHM_PIN_ENTRY, old_out);
-	if (found) {
-		keep_place(m, old_out, entry);
+	if (old != NULL) {
+		keep_place(m, old, entry);
 	} else if (m->policy->probation_percent > 0) {
 		if (ghost_take(m, key))
 			stats_count(call->peer, COUNT_ghost_hits);
@@ -74,5 +72,4 @@ place_choose(const struct call *call, const struct key *key,
 			entry->log = LOG_PROBATION;
 	}
 	entry->stamp = place_stamp(m, entry->log);
-	return found;
 }

@@ -21,10 +21,10 @@
 
 #define PLACE_TICKS_PER_EXTENT 8u
 
-/* Choose the log of an entry that is going to be set, its marks and stamp.  True:
-   the key has an entry, *old_out, pinned with SHM_PIN_ENTRY. */
-bool place_choose(const struct call *call, const struct key *key,
-    struct entry_content *entry, struct found *old_out);
+/* Choose the log of an entry that is going to be written, its marks and stamp;
+   `old` is what the key has, pinned, or NULL. */
+void place_choose(const struct call *call, const struct key *key,
+    const struct found *old, struct entry_content *entry);
 
 /* Of an entry that is written to this log now. */
 uint16_t place_stamp(const struct mapping *m, uint32_t log);

@@ -50,19 +50,29 @@ make_content(const struct update *u, const struct found *old, bool freeze,
 	return error;
 }
 
-/* Step 1; what is known of its home (place.h): when it expires. */
+/* Where what is made will go (place.h), and what it takes. */
+static void
+choose_home(const struct update *u, const struct found *old,
+    const struct entry_content *content, struct entry_content *home,
+    uint32_t *bytes_out)
+{
+	home->expires_ms = content->expires_ms;
+	place_choose(u->call, u->key, old, home);
+	*bytes_out = entry_bytes(content);
+}
+
+/* Step 1. */
 static int
 look(const struct update *u, struct entry_content *home, uint32_t *bytes_out)
 {
 	struct entry_content content;
-	struct found old;
-	bool is_old = find_old(u->call, u->key, &old);
-	int error = make_content(u, is_old ? &old : NULL, false, &content);
+	struct found found;
+	bool is_old = find_old(u->call, u->key, &found);
+	const struct found *old = is_old ? &found : NULL;
+	int error = make_content(u, old, false, &content);
 
-	if (error == 0) {
-		home->expires_ms = content.expires_ms;
-		*bytes_out = entry_bytes(&content);
-	}
+	if (error == 0)
+		choose_home(u, old, &content, home, bytes_out);
 	if (is_old)
 		shm_pin_clear(u->call->peer, SHM_PIN_ENTRY);
 	return error;
@@ -101,7 +111,6 @@ static int
 make_and_link(const struct update *u, struct entry_content *home,
     const struct shm_place *place, uint32_t *bytes_out)
 {
-	bool lasting = home->expires_ms == 0;
 	struct entry_content content;
 	struct found found;
 	bool is_old = find_old(u->call, u->key, &found);
@@ -111,13 +120,14 @@ make_and_link(const struct update *u, struct entry_content *home,
 	if (error == 0) {
 		content.ref = home->ref;
 		content.stamp = home->stamp;
-		home->expires_ms = content.expires_ms;
-		*bytes_out = entry_bytes(&content);
-		error = *bytes_out != place->bytes ||
-				lasting != (content.expires_ms == 0)
-			    ? AGAIN
-			    : link_entry(u, old, &content, place);
+		error =
+		    entry_bytes(&content) != place->bytes ||
+			    (home->expires_ms == 0) != (content.expires_ms == 0)
+			? AGAIN
+			: link_entry(u, old, &content, place);
 	}
+	if (error == AGAIN)
+		choose_home(u, old, &content, home, bytes_out);
 	if (is_old)
 		shm_pin_clear(u->call->peer, SHM_PIN_ENTRY);
 	return error;
@@ -140,11 +150,7 @@ update_entry(const struct call *call, const struct key *key, update_make *make,
 		return error;
 	do {
 		struct shm_place place;
-		struct found old;
 
-		/* (Steps 3 and 4 look for it anew, once there is room.) */
-		if (place_choose(call, key, &home, &old))
-			shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 		error = evict_reserve(call, home.log, bytes, &place);
 		if (error != 0)
 			return error;

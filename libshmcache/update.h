@@ -7,7 +7,7 @@
  * it in its place by one CAS.
  *
  *   1  look: find the entry, judge it as it is, make the new content; this
- *      gives an error at once, or the bytes that are needed
+ *      gives an error at once, or the bytes that are needed and where (place.h)
  *   2  reserve them, with nothing else pinned (evict.h)
  *   3  find the entry again, freeze it (entry.h), judge it and make the content
  *      from what it is now; if that needs other room, start again at 2
