@@ -301,9 +301,8 @@ static inline uint64_t
 entry_plain_offset(uint64_t lengths)
 {
 	return sizeof(struct entry_shared) +
-	       (((lengths & ENTRY_PLAIN_EXPIRY) != 0) +
-		   ((lengths & ENTRY_PLAIN_CLIENT_FLAGS) != 0)) *
-		   ENTRY_OPTION_BYTES;
+	       entry_options_bytes((uint8_t)(lengths >> 48) &
+				   (ENTRY_EXPIRY | ENTRY_CLIENT_FLAGS));
 }
 
 /* The option of this bit, 0 if the entry has none. */
