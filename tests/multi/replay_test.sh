@@ -149,8 +149,13 @@ record() {
 noted() {
 	sed -n "s/^# $1 //p" "$work/log"
 }
-# $1: line of the answer, awk's field $2 is within $3 of $4
+# $1: line of the answer, awk's field $2 is within $3 of $4; of what a recorder
+# that got no processor has missed it says nothing
 answers() {
+	[ "$(noted lost)" -lt 500 ] || {
+		echo "  $1: not judged, $(noted lost) records were lost"
+		return 0
+	}
 	awk -v line="$1" -v field="$2" -v off="$3" -v want="$4" '
 	$0 ~ line { found = $field - want < off && want - $field < off }
 	END { exit !found }' "$work/table" && return
