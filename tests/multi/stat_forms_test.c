@@ -742,7 +742,8 @@ run_promtool(const char *text)
 		return;
 	}
 	(void)snprintf(command, sizeof(command),
-	    "promtool check metrics >/dev/null 2>%s", test_path("promtool"));
+	    "promtool check metrics >%s 2>&1 || { cat %s; exit 1; }",
+	    test_path("promtool"), test_path("promtool"));
 	promtool = popen(command, "w");
 	CHECK(promtool != NULL);
 	CHECK(fputs(text, promtool) >= 0);

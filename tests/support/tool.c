@@ -75,6 +75,8 @@ read_and_close(int fd, char *text)
 	ssize_t length = pread(fd, text, OUTPUT_BYTES - 1, 0);
 
 	CHECK_SYS(length);
+	CHECK_SAY(length < (ssize_t)OUTPUT_BYTES - 1,
+	    "a tool has said more than %u bytes", OUTPUT_BYTES);
 	text[length] = '\0';
 	close(fd);
 }
