@@ -7,6 +7,7 @@
 #include "tests/unit/cache_support.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -502,6 +503,50 @@ many_keys_have_results_of_their_own(void **state)
 	assert_int_equal(deletes[7].result, SHMCACHE_EKEY);
 	assert_int_equal(shmcache_multi_get(cache, NULL, 0), 0);
 	assert_int_equal(shmcache_multi_get(cache, NULL, 1), -EINVAL);
+	assert_int_equal(shmcache_multi_set(cache, NULL, 1), -EINVAL);
+	assert_int_equal(shmcache_multi_delete(cache, NULL, 1), -EINVAL);
+	assert_int_equal(
+	    shmcache_multi_get(cache, gets, (size_t)INT_MAX + 1), -EINVAL);
+	gets[1].buffer = NULL;
+	assert_int_equal(shmcache_multi_get(cache, gets, 2), 0);
+	assert_int_equal(gets[0].result, SHMCACHE_ENOENT);
+	assert_int_equal(gets[1].result, -EINVAL);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* What keeps all of them from being tried is the result of each. */
+static void
+many_keys_of_no_cache(void **state)
+{
+	struct shmcache *cache = test_cache(), *reader;
+	struct shmcache_options o = { .struct_bytes = sizeof(o),
+		.read_only = 1 };
+	struct shmcache_set_request sets[2] = { { .key = "a", .key_bytes = 1 },
+		{ .key = "b", .key_bytes = 1 } };
+	struct shmcache_get_request gets[2] = { { .key = "a", .key_bytes = 1 },
+		{ .key = "b", .key_bytes = 1 } };
+	struct shmcache_delete_request deletes[2] = {
+		{ .key = "a", .key_bytes = 1 }, { .key = "b", .key_bytes = 1 }
+	};
+
+	(void)state;
+	assert_int_equal(shmcache_open(cache->path, &o, &reader), 0);
+	assert_int_equal(
+	    shmcache_multi_set(reader, sets, 2), SHMCACHE_EREADONLY);
+	assert_int_equal(
+	    shmcache_multi_delete(reader, deletes, 2), SHMCACHE_EREADONLY);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(sets[i].result, SHMCACHE_EREADONLY);
+		assert_int_equal(deletes[i].result, SHMCACHE_EREADONLY);
+	}
+	assert_int_equal(shmcache_close(reader), 0);
+	assert_int_equal(shmcache_remove(cache->path), 0);
+	assert_int_equal(shmcache_multi_get(cache, gets, 2), 0);
+	assert_int_equal(shmcache_multi_set(cache, sets, 2), SHMCACHE_EREMOVED);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(gets[i].result, SHMCACHE_ENOENT);
+		assert_int_equal(sets[i].result, SHMCACHE_EREMOVED);
+	}
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -522,6 +567,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(get_and_touch_does_both_or_nothing),
 	cmocka_unit_test(expire_at_is_of_the_wall_clock),
 	cmocka_unit_test(many_keys_have_results_of_their_own),
+	cmocka_unit_test(many_keys_of_no_cache),
 };
 
 int
