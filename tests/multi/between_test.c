@@ -30,9 +30,16 @@ static uint64_t every = TEST_ASAN ? 2999 : 601;
 static struct shmcache *cache;
 
 /* What the key has before. */
-enum state { ABSENT, TEXT, COUNTER, LOADING, STATES };
+enum state { ABSENT, TEXT, COUNTER, LOADING, REFRESHING, STATES };
 static const char *const state_names[] = { "absent", "text", "counter",
-	"loading" };
+	"loading", "refreshing" };
+
+/* Somebody is about to fill it. */
+static bool
+is_loading(enum state state)
+{
+	return state == LOADING || state == REFRESHING;
+}
 
 /* Of one run, for both calls. */
 static struct {
@@ -165,19 +172,48 @@ static const struct act acts[] = {
 	{ "fill", do_fill, LOADING },
 };
 
+/* Waits until a value that is there is past its time. */
+static void
+begin_load(const struct shmcache_load_options *options)
+{
+	struct shmcache_value value;
+
+	do {
+		CHECK_RESULT(shmcache_begin_load(cache, KEY, KEY_BYTES, options,
+				 &value, &given.token),
+		    0);
+		free(value.value);
+	} while (value.source != SHMCACHE_LEAD);
+}
+
+/* A refresh of what has been loaded a millisecond before. */
+static void
+begin_refresh(void)
+{
+	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_loaded loaded = { .value = (char[]){ "5" },
+		.value_bytes = 1 };
+
+	options.ttl_ms = 1;
+	options.stale_ms = 3600000;
+	begin_load(&options);
+	CHECK_RESULT(shmcache_fill(cache, KEY, KEY_BYTES, &given.token, 0,
+			 &loaded, &options),
+	    0);
+	begin_load(&options);
+}
+
 static void
 prepare(enum state state)
 {
-	struct shmcache_value value;
 	char text[TEXT_MAX];
 	size_t bytes;
 
 	(void)shmcache_delete(cache, KEY, KEY_BYTES);
 	if (state == LOADING) {
-		CHECK_RESULT(shmcache_begin_load(cache, KEY, KEY_BYTES, NULL,
-				 &value, &given.token),
-		    0);
-		CHECK(value.source == SHMCACHE_LEAD);
+		begin_load(NULL);
+	} else if (state == REFRESHING) {
+		begin_refresh();
 	} else if (state == COUNTER) {
 		static const int64_t seven = 7;
 
@@ -202,7 +238,7 @@ finish(enum state state, struct outcome *outcome)
 	    cache, KEY, KEY_BYTES, outcome->left, TEXT_MAX - 1, &bytes, NULL);
 
 	CHECK(result == 0 || result == SHMCACHE_ENOENT);
-	if (state == LOADING)
+	if (is_loading(state))
 		(void)shmcache_abandon(cache, &given.token);
 }
 
@@ -369,6 +405,13 @@ try_pair(struct pair *pair, unsigned salt)
 	}
 }
 
+static bool
+fits_state(const struct act *act, enum state state)
+{
+	return act->only_in == STATES || act->only_in == state ||
+	       (act->only_in == LOADING && is_loading(state));
+}
+
 static void
 in_state(enum state state)
 {
@@ -380,14 +423,12 @@ in_state(enum state state)
 			struct pair pair = { .first = &acts[i],
 				.second = &acts[j],
 				.state = state };
-			bool fits = (acts[i].only_in == STATES ||
-					acts[i].only_in == state) &&
-				    (acts[j].only_in == STATES ||
-					acts[j].only_in == state);
+			bool fits = fits_state(&acts[i], state) &&
+				    fits_state(&acts[j], state);
 
 			/* What is not about the load goes with ABSENT. */
-			if (state == LOADING && (acts[i].call == do_fill) ==
-						    (acts[j].call == do_fill))
+			if (is_loading(state) && (acts[i].call == do_fill) ==
+						     (acts[j].call == do_fill))
 				fits = false;
 			if (fits)
 				try_pair(&pair, salt++);
@@ -518,13 +559,19 @@ key_is_being_loaded(void)
 	in_state(LOADING);
 }
 
+static void
+key_is_being_refreshed(void)
+{
+	in_state(REFRESHING);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct test_case cases[] = { CASE(key_is_absent),
 		CASE(key_has_text), CASE(key_is_a_counter),
-		CASE(key_is_being_loaded), CASE(memory_is_full),
-		CASE(memory_is_full_of_two_logs) };
+		CASE(key_is_being_loaded), CASE(key_is_being_refreshed),
+		CASE(memory_is_full), CASE(memory_is_full_of_two_logs) };
 	static const struct test_option options[] = { { "every", &every,
 	    "try each so many-th instruction" } };
 	static const struct test_suite suite = { .cases = cases,

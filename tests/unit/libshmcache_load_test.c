@@ -206,14 +206,27 @@ set_during(struct source *s)
 	assert_int_equal(shmcache_set(s->cache, "key", 3, "newer", 5, 0, 5), 0);
 }
 
+/* Takes the key's word out, as an evictor does. */
+static void
+evict(struct shmcache *cache)
+{
+	struct found found = test_find(cache, "key");
+
+	cache->mapping->slots[found.slot] = 0;
+}
+
 static void
 add_and_evict_during(struct source *s)
 {
-	struct found found;
-
 	assert_int_equal(shmcache_add(s->cache, "key", 3, "newer", 5, 0, 5), 0);
-	found = test_find(s->cache, "key");
-	s->cache->mapping->slots[found.slot] = 0;
+	evict(s->cache);
+}
+
+static void
+set_and_evict_during(struct source *s)
+{
+	set_during(s);
+	evict(s->cache);
 }
 
 /* What was loaded before any of these is not stored after it. */
@@ -232,10 +245,30 @@ fill_is_refused_after(void (*during)(struct source *), bool is_set)
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
+/* The same of a refresh: the set takes the place of the stale value that the load
+   has seen, and is evicted before the fill. */
+static void
+refresh_is_refused_after_a_set(void)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(1);
+
+	o.stale_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	s.value = "older";
+	s.during = set_and_evict_during;
+	assert_int_equal(get(&s, &o, "older"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_true(test_lacks(s.cache, "key"));
+	assert_int_equal(test_stats(s.cache).load_refused, 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
 static void
 nothing_loaded_before_a_write_is_stored_after_it(void **state)
 {
 	(void)state;
+	refresh_is_refused_after_a_set();
 	fill_is_refused_after(delete_during, false);
 	fill_is_refused_after(delete_prefix_during, false);
 	fill_is_refused_after(flush_during, false);

@@ -661,6 +661,26 @@ forget_key(void)
 	has[1] = false;
 }
 
+/* What is there is stale, so that the load is a refresh. */
+static void
+age_key(void)
+{
+	char bytes[] = "stale";
+	struct shmcache_loaded loaded = {
+		.value = bytes, .value_bytes = 5, .ttl_ms = 1
+	};
+	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_value value = { .value = NULL };
+
+	options.stale_ms = 3600000;
+	forget_key();
+	(void)shmcache_begin_load(
+	    cache, "load", 4, &options, &value, &tokens[1]);
+	(void)shmcache_fill(cache, "load", 4, &tokens[1], 0, &loaded, &options);
+	while (shmcache_exists(cache, "load", 4) == 1)
+		(void)usleep(200);
+}
+
 static void
 set_loaded(void)
 {
@@ -684,6 +704,8 @@ fills_do_not_follow_sets(void **state)
 	(void)state;
 	run_race(&(struct race){
 	    forget_key, set_loaded, load_second, is_fill_refused });
+	run_race(&(struct race){
+	    age_key, set_loaded, load_second, is_fill_refused });
 }
 
 /* A reader without a slot copies while the value is replaced. */
