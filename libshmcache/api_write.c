@@ -66,10 +66,16 @@ write_window_full(const struct call *call, const struct shm_place *place)
 	    "create the cache with more expected_items");
 }
 
+/* What is larger takes longer to copy than its key to look up. */
+#define KEPT_BYTES_MAX 4096u
+
 /*
  * Chooses the place of the entry, and reserves it.  *found_out: the key has `old`,
  * which stays pinned until it is replaced; but not while something is evicted,
- * lest what is to be emptied is what this call pins.
+ * lest what is to be emptied is what this call pins; nor while a large value is
+ * copied, whose writers may stand still meanwhile (its memory may have to be
+ * read from a disk): then each would keep an extent of its own from reuse,
+ * besides the target, which they share.
  */
 static int
 take_place(const struct call *call, const struct key *key,
@@ -81,7 +87,8 @@ take_place(const struct call *call, const struct key *key,
 	*found_out = index_find(call, key, SHM_PIN_ENTRY, old);
 	place_choose(call, key, *found_out ? old : NULL, content);
 	if (*found_out) {
-		if (evict_reserve_room(
+		if (bytes <= KEPT_BYTES_MAX &&
+		    evict_reserve_room(
 			call, content->log, false, bytes, place_out) == 0)
 			return 0;
 		shm_pin_clear(call->peer, SHM_PIN_ENTRY);

@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #define CHURN       10 /* times the arena is written */
 #define WRITERS_MAX 100
@@ -354,6 +356,86 @@ writers_stopped_at_random(void)
 	free(writer);
 }
 
+/* A value that lies in a file, say: its memory comes when it is touched, and who
+   copies it stands still until then. */
+#define SLOW_BYTES  16000u
+#define SLOW_SETS   20u
+#define SLOW_EXTENT (64u << 10)
+
+static unsigned char *slow_value;
+
+static void
+stop_here(int number)
+{
+	(void)number;
+	(void)raise(SIGSTOP);
+	(void)mprotect(slow_value, SLOW_BYTES, PROT_READ);
+}
+
+static size_t
+slow_key(unsigned char key[KEY_ROOM], uint64_t number)
+{
+	return key_make(key, 1000000 + number);
+}
+
+struct slow {
+	struct shmcache *cache;
+	uint64_t number;
+};
+
+static void
+set_slowly(void *argument)
+{
+	const struct sigaction action = { .sa_handler = stop_here };
+	const struct slow *slow = argument;
+	unsigned char key[KEY_ROOM];
+
+	CHECK_SYS(sigaction(SIGSEGV, &action, NULL));
+	slow_value = mmap(
+	    NULL, SLOW_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(slow_value != MAP_FAILED);
+	CHECK_RESULT(shmcache_set(slow->cache, key, slow_key(key, slow->number),
+			 slow_value, SLOW_BYTES, 0, 0),
+	    0);
+}
+
+/* Each in the place of an entry that lies in an extent of its own. */
+static void
+writers_stopped_in_large_values(void)
+{
+	struct shmcache_options options = SHMCACHE_OPTIONS_INIT;
+	struct slow slow = { .number = 0 };
+	unsigned char key[KEY_ROOM];
+	struct shmcache_stats stats;
+	pid_t pids[SLOW_SETS];
+	int status;
+
+	options.extent_bytes = SLOW_EXTENT;
+	options.capacity_bytes = 4u << 20;
+	slow.cache = cache_create("churn", &options);
+	for (uint64_t i = 0; i < SLOW_SETS; i++) {
+		CHECK_RESULT(shmcache_set(slow.cache, key, slow_key(key, i),
+				 "old", 3, 0, 0),
+		    0);
+		cache_churn(slow.cache, i, SLOW_EXTENT);
+	}
+	for (; slow.number < SLOW_SETS; slow.number++) {
+		pids[slow.number] = child_start(set_slowly, &slow);
+		CHECK(waitpid(pids[slow.number], &status, WUNTRACED) > 0);
+		CHECK(WIFSTOPPED(status));
+	}
+	/* Their targets, which they share. */
+	stats = cache_stats(slow.cache);
+	CHECK_SAY(stats.extents_pinned <= SLOW_SETS / 2,
+	    "%" PRIu64 " extents are pinned", stats.extents_pinned);
+	cache_churn(slow.cache, SLOW_SETS, 2 * stats.arena_bytes);
+	for (unsigned i = 0; i < SLOW_SETS; i++) {
+		CHECK_SYS(kill(pids[i], SIGCONT));
+		child_expect(pids[i], 0);
+	}
+	cache_finish(slow.cache);
+}
+
 static void
 failed_replace_keeps_old_value(void)
 {
@@ -390,6 +472,7 @@ main(int argc, char **argv)
 		CASE(large_cache_defaults),
 		CASE(index_too_small),
 		CASE(writers_stopped_at_random),
+		CASE(writers_stopped_in_large_values),
 	};
 	static const struct test_suite suite = {
 		.cases = cases,
