@@ -4,6 +4,7 @@
 #include "libshmcache/error.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/stats.h"
+#include "shm/error.h"
 
 #include <errno.h>
 
@@ -19,6 +20,55 @@ shmcache_flush(struct shmcache *cache)
 	stats_count(call.peer, COUNT_flushes);
 	call_leave();
 	return 0;
+}
+
+int
+shmcache_flush_begin(
+    struct shmcache *cache, struct shmcache_snapshot *begun_out)
+{
+	struct call call;
+	int error =
+	    begun_out == NULL ? -EINVAL : call_enter(cache, CALL_WRITES, &call);
+
+	if (error != 0)
+		return error_return(error);
+	*begun_out = (struct shmcache_snapshot){ call.m->segment->segment_id,
+		invalidate_begin(call.m) };
+	call_leave();
+	return 0;
+}
+
+static int
+end_flush(const struct call *call, const struct shmcache_snapshot *begun)
+{
+	struct mapping *m = call->m;
+
+	if (begun->segment_id != m->segment->segment_id)
+		return shm_error_note(SHMCACHE_ESTALE,
+		    "the flush was begun in another cache, or in this one "
+		    "before it was made anew");
+	if (begun->seq == 0 || begun->seq > invalidate_now(m))
+		return shm_error_note(
+		    -EINVAL, "no flush of this cache was begun so");
+	invalidate_raise(&m->shared->flush, begun->seq);
+	(void)invalidate_begin(m); /* for the sweep */
+	stats_count(call->peer, COUNT_flushes);
+	return 0;
+}
+
+int
+shmcache_flush_end(
+    struct shmcache *cache, const struct shmcache_snapshot *begun)
+{
+	struct call call;
+	int error =
+	    begun == NULL ? -EINVAL : call_enter(cache, CALL_WRITES, &call);
+
+	if (error != 0)
+		return error_return(error);
+	error = end_flush(&call, begun);
+	call_leave();
+	return error_return(error);
 }
 
 int

@@ -8,11 +8,15 @@
 #include <errno.h>
 #include <xxhash.h>
 
-void
-invalidate_word(const struct mapping *m, uint64_t *word)
+uint64_t
+invalidate_begin(const struct mapping *m)
 {
-	uint64_t seq = shm_faa64(&m->shared->seq, 1) + 1; /* I */
+	return shm_faa64(&m->shared->seq, 1) + 1; /* I */
+}
 
+void
+invalidate_raise(uint64_t *word, uint64_t seq)
+{
 	for (;;) {
 		uint64_t old = shm_load64(word);
 		uint64_t bit = old & CACHE_RECORDING; /* of the flush word */
@@ -20,6 +24,12 @@ invalidate_word(const struct mapping *m, uint64_t *word)
 		if ((old ^ bit) >= seq || shm_cas64(word, old, bit | seq))
 			return;
 	}
+}
+
+void
+invalidate_word(const struct mapping *m, uint64_t *word)
+{
+	invalidate_raise(word, invalidate_begin(m));
 }
 
 bool

@@ -32,6 +32,12 @@
  * max, they could lower the word.  (tests/models/invalidate.pml, with these as
  * mutants.)
  *
+ * The two steps may lie as far apart as one likes: a flush that is begun now and
+ * ended later takes what was loaded before its beginning, and leaves what was
+ * loaded since.  An end that comes late also counts once more, after step 2: the
+ * sweep takes seq for a sign that there may be something to unlink, and may have
+ * come by in between.
+ *
  * Who loads outside the library takes n by a snapshot before (3); without one, a
  * set takes n when it begins, so that an invalidation is sure to reach sets that
  * have begun, and no loads that went before them.
@@ -56,7 +62,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Steps 1 and 2, for the flush word or a tag's. */
+/* Step 1: the number of this invalidation. */
+uint64_t invalidate_begin(const struct mapping *m);
+
+/* Step 2, for the flush word or a tag's. */
+void invalidate_raise(uint64_t *word, uint64_t seq);
+
+/* Both. */
 void invalidate_word(const struct mapping *m, uint64_t *word);
 
 /* Step 3. */

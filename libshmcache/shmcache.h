@@ -821,6 +821,20 @@ struct shmcache_snapshot {
 int shmcache_snapshot(
     struct shmcache *cache, struct shmcache_snapshot *snapshot_out);
 
+/*
+ * A flush in two steps, as far apart as one likes: what was loaded or stored
+ * before the first stays until the second, and is gone then as after a flush,
+ * whoever stores it whenever; what has been loaded since the first stays.  So a
+ * cache can be renewed while it is in use, where a flush would empty it.  A flush
+ * that is begun and never ended does nothing.
+ * Errors: EPEERS, EDEADLK, EREMOVED, EREADONLY, -EINVAL; ESTALE (end: the cache
+ * was made anew since, and has nothing of before).
+ */
+int shmcache_flush_begin(
+    struct shmcache *cache, struct shmcache_snapshot *begun_out);
+int shmcache_flush_end(
+    struct shmcache *cache, const struct shmcache_snapshot *begun);
+
 enum shmcache_set_condition {
 	SHMCACHE_SET_ALWAYS = 0,
 	SHMCACHE_SET_IF_ABSENT,  /* as shmcache_add() */

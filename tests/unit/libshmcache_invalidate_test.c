@@ -8,6 +8,7 @@
 #include "tests/unit/cache_support.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static int
 set_tagged(struct shmcache *cache, const char *key, const char *value,
@@ -405,7 +406,11 @@ readers_only_see_invalidations(void **state)
 	assert_true(test_has(reader, "k", "value"));
 	assert_int_equal(
 	    shmcache_invalidate_tag(reader, "t", 1), SHMCACHE_EREADONLY);
+	assert_int_equal(
+	    shmcache_flush_begin(reader, &snapshot), SHMCACHE_EREADONLY);
 	assert_int_equal(shmcache_snapshot(reader, &snapshot), 0);
+	assert_int_equal(
+	    shmcache_flush_end(reader, &snapshot), SHMCACHE_EREADONLY);
 	invalidate(cache, "t");
 	assert_true(test_lacks(reader, "k"));
 	assert_int_equal(shmcache_close(reader), 0);
@@ -429,6 +434,126 @@ words_are_never_lowered(void **state)
 	invalidate_word(call.m, word);
 	assert_int_equal(*word, 2);
 	call_leave();
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* What a loading call finds: the result, or the value's source. */
+static int
+begin_load(
+    struct shmcache *cache, const char *key, struct shmcache_token *token)
+{
+	struct shmcache_value value = { .value = NULL };
+	int error =
+	    shmcache_begin_load(cache, key, strlen(key), NULL, &value, token);
+
+	free(value.value);
+	return error != 0 ? error : (int)value.source;
+}
+
+static int
+fill(struct shmcache *cache, const char *key,
+    const struct shmcache_token *token, int result)
+{
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_loaded loaded = { .value = strdup("loaded"),
+		.value_bytes = 6 };
+	int error;
+
+	o.negative_ttl_ms = 60000;
+	error =
+	    shmcache_fill(cache, key, strlen(key), token, result, &loaded, &o);
+	free(loaded.value);
+	return error;
+}
+
+/* Between the steps all is there; after the second only what was loaded after the
+   first: neither what was stored in between and loaded before, nor what the source
+   had not, nor what is filled or stored later still. */
+static void
+a_flush_in_two_steps_takes_what_is_from_before(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_snapshot before, begun;
+	struct shmcache_token none, early, late, newer;
+
+	(void)state;
+	test_set_ok(cache, "old", "v");
+	assert_int_equal(begin_load(cache, "none", &none), SHMCACHE_LEAD);
+	assert_int_equal(fill(cache, "none", &none, SHMCACHE_ENOENT), 0);
+	assert_int_equal(begin_load(cache, "none", &none), SHMCACHE_ENOENT);
+	assert_int_equal(begin_load(cache, "early", &early), SHMCACHE_LEAD);
+	assert_int_equal(begin_load(cache, "late", &late), SHMCACHE_LEAD);
+	assert_int_equal(shmcache_snapshot(cache, &before), 0);
+	assert_int_equal(shmcache_flush_begin(cache, &begun), 0);
+	assert_int_equal(fill(cache, "early", &early, 0), 0);
+	assert_int_equal(set_tagged(cache, "set", "v", NULL, 0, &before), 0);
+	assert_int_equal(shmcache_touch(cache, "old", 3, 60000), 0);
+	test_set_ok(cache, "new", "v");
+	assert_int_equal(begin_load(cache, "newer", &newer), SHMCACHE_LEAD);
+	assert_true(test_has(cache, "old", "v"));
+	assert_true(test_has(cache, "early", "loaded"));
+	assert_true(test_has(cache, "set", "v"));
+	assert_int_equal(begin_load(cache, "none", &none), SHMCACHE_ENOENT);
+
+	assert_int_equal(shmcache_flush_end(cache, &begun), 0);
+	assert_true(test_lacks(cache, "old"));
+	assert_true(test_lacks(cache, "early"));
+	assert_true(test_lacks(cache, "set"));
+	assert_int_equal(begin_load(cache, "none", &none), SHMCACHE_LEAD);
+	assert_true(test_has(cache, "new", "v"));
+	assert_int_equal(fill(cache, "late", &late, 0), SHMCACHE_ESTALE);
+	assert_int_equal(
+	    set_tagged(cache, "set", "v", NULL, 0, &before), SHMCACHE_ESTALE);
+	assert_int_equal(fill(cache, "newer", &newer, 0), 0);
+	assert_true(test_has(cache, "newer", "loaded"));
+	assert_int_equal(shmcache_flush_end(cache, &begun), 0); /* no harm */
+	assert_true(test_has(cache, "new", "v"));
+	assert_int_equal(test_stats(cache).flushes, 2);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* An end that comes after a sweep is not missed by the next. */
+static void
+a_sweep_unlinks_what_a_late_end_flushed(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_sweep_result sweep;
+	struct shmcache_snapshot begun;
+
+	(void)state;
+	test_set_ok(cache, "a", "v");
+	assert_int_equal(shmcache_flush_begin(cache, &begun), 0);
+	assert_int_equal(shmcache_sweep(cache, &sweep), 0);
+	assert_int_equal(sweep.expired_entries, 0);
+	assert_int_equal(shmcache_flush_end(cache, &begun), 0);
+	assert_int_equal(shmcache_sweep(cache, &sweep), 0);
+	assert_int_equal(sweep.expired_entries, 1);
+	assert_int_equal(
+	    shmcache_verify(cache, SHMCACHE_VERIFY_STRICT, NULL, NULL), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+what_no_begin_gave_ends_no_flush(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_snapshot begun, wrong;
+
+	(void)state;
+	test_set_ok(cache, "k", "v");
+	assert_int_equal(shmcache_flush_begin(cache, NULL), -EINVAL);
+	assert_int_equal(shmcache_flush_end(cache, NULL), -EINVAL);
+	assert_int_equal(shmcache_flush_begin(cache, &begun), 0);
+	wrong = begun;
+	wrong.seq++;
+	assert_int_equal(shmcache_flush_end(cache, &wrong), -EINVAL);
+	wrong.seq = 0;
+	assert_int_equal(shmcache_flush_end(cache, &wrong), -EINVAL);
+	wrong = begun;
+	wrong.segment_id ^= 1;
+	assert_int_equal(shmcache_flush_end(cache, &wrong), SHMCACHE_ESTALE);
+	assert_true(test_has(cache, "k", "v"));
+	assert_int_equal(test_stats(cache).flushes, 0);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -489,6 +614,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_sweep_unlinks_what_was_invalidated),
 	cmocka_unit_test(readers_only_see_invalidations),
 	cmocka_unit_test(words_are_never_lowered),
+	cmocka_unit_test(a_flush_in_two_steps_takes_what_is_from_before),
+	cmocka_unit_test(a_sweep_unlinks_what_a_late_end_flushed),
+	cmocka_unit_test(what_no_begin_gave_ends_no_flush),
 	cmocka_unit_test(the_table_follows_expected_tags),
 	cmocka_unit_test(damaged_tags_are_a_miss),
 };
