@@ -182,7 +182,7 @@ ALL_OBJS     := $(call objects,$(SHM_SRCS) $(LIB_SRCS) $(TOOL_MAINS) \
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all lib tools tests benches demo demos check stress install \
-	bench bench-quick bench-large \
+	bench bench-load bench-quick bench-large \
 	uninstall completions clean help setup format check-format \
 	check-layers check-man check-symbols check-docs check-install \
 	check-package check-chroot check-models check-valgrind coverage tidy FORCE \
@@ -213,8 +213,9 @@ help:
 	  'make stress           the long tests' \
 	  'make coverage         branches that the tests take (gcovr)' \
 	  'make bench            against the floor and alternatives, to docs/bench;' \
-	  '                      bench-quick: ratios, in two minutes, against what' \
-	  '                      is expected; bench-large: 100 million items' \
+	  '                      bench-load: loads alone; bench-quick: ratios,' \
+	  '                      in two minutes, against what is expected;' \
+	  '                      bench-large: 100 million items' \
 	  'make completions      those of the shells, in build/completions/' \
 	  'make install          to DESTDIR/PREFIX (/usr/local); uninstall' \
 	  'make format, tidy     apply clang-format, run clang-tidy (14)' \
@@ -226,7 +227,8 @@ help:
 # What is missing is installed for `demo` and `check`, else only named.
 SETUP := $(if $(filter demo,$(MAKECMDGOALS)),demo) \
 	 $(if $(filter check,$(MAKECMDGOALS)),check) \
-	 $(if $(filter bench bench-quick bench-large,$(MAKECMDGOALS)),bench)
+	 $(if $(filter bench bench-load bench-quick bench-large, \
+	   $(MAKECMDGOALS)),bench)
 PROBE := build $(if $(filter demos,$(MAKECMDGOALS)),demo) \
 	 $(if $(filter tests check-unit check-threads \
 	   check-memory,$(MAKECMDGOALS)),tests)
@@ -460,7 +462,7 @@ check-valgrind: $(UNITS)
 	$(Q)RUN_PREFIX='$(VALGRIND)' TEST_PATIENCE=20 tests/run.sh \
 	  --timeout 3600 --stage valgrind $(UNITS)
 
-bench bench-quick bench-large: all $(BENCHES)
+bench bench-load bench-quick bench-large: all $(BENCHES)
 	$(Q)bench/run.sh $(BUILD) $(patsubst bench-%,%,$@)
 demo: all $(DEMOS)
 	$(Q)demo/run.sh $(BUILD)

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# run.sh BUILD bench|quick|large - run the benches
+# run.sh BUILD bench|load|quick|large - run the benches
 #
 #   bench   all questions and all alternatives that are there; tables to the
 #           terminal and, with JSON and plots, to docs/bench
+#   load    the part about loads alone, with its plot
 #   large   the cache and its floor from 10 thousand to 100 million items
 #   quick   ratios of the cache to its floor, in two minutes, against
 #           bench/expected.txt; what lies outside is a warning
@@ -31,14 +32,23 @@ run() {
 	"$@" --out "$folder" | tee "$folder/$name.txt"
 }
 
+run_load() {
+	xz -dc "$here/../demo/data/orm-busy.csv.xz" | head -50000 |
+	    run "$out" load "$build/bench/load_bench" --rounds 3
+}
+
 case $what in
 bench)
 	mkdir -p "$out"
 	for name in get set scale latency space; do
 		run "$out" $name "$build/bench/${name}_bench"
 	done
-	xz -dc "$here/../demo/data/orm-busy.csv.xz" | head -50000 |
-	    run "$out" load "$build/bench/load_bench" --rounds 3
+	run_load
+	plot "$out"
+	;;
+load)
+	mkdir -p "$out"
+	run_load
 	plot "$out"
 	;;
 large)
@@ -54,7 +64,7 @@ quick)
 	"$here/expect.sh" "$scratch"
 	;;
 *)
-	echo "usage: bench/run.sh BUILD bench|quick|large" >&2
+	echo "usage: bench/run.sh BUILD bench|load|quick|large" >&2
 	exit 2
 	;;
 esac
