@@ -1,30 +1,39 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * invalidate_tool_test.c - shmcache-invalidate, with real servers
+ * invalidate_tool_test.c - shmcache-invalidate, with real servers and mute ones
  *
  * PostgreSQL and Redis are started by the cases that need them, in a folder of
  * their own and on sockets in it; PostgreSQL as nobody where we are root, as it
- * insists.
+ * insists.  A mute server is a socket on which nobody answers, or says as much of
+ * Redis's protocol as a case wants.
  */
 #include "tests/support/cache.h"
 #include "tests/support/child.h"
 #include "tests/support/run.h"
 #include "tests/support/tool.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TOOL     "shmcache-invalidate"
 #define WAITS    600 /* of 50 ms */
 #define TEXT_MAX 4096
+
+/* How long the tool may take to end, which it does within a fraction of a second: a
+   machine that is busy with a sanitizer's build takes its time. */
+#define END_MS 2000
 
 static struct shmcache *cache;
 static char folder[64]; /* of the servers */
@@ -308,6 +317,10 @@ wrong_options_are_refused(void)
 	check_refusal(&outcome, TOOL, EXIT_USAGE, "flush, expire or ignore");
 	RUN(&outcome, TOOL, "--retry", "0", test_name("bridge"));
 	check_refusal(&outcome, TOOL, EXIT_USAGE, "--retry must be");
+	RUN(&outcome, TOOL, "--ping", "nan", test_name("bridge"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "--ping must be");
+	RUN(&outcome, TOOL, "--connect-timeout", "1e9", test_name("bridge"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "--connect-timeout must be");
 	RUN(&outcome, TOOL, "--channel", "x", test_name("bridge"));
 	check_refusal(&outcome, TOOL, EXIT_USAGE, "needs --postgres");
 	RUN(&outcome, TOOL, "--redis", "/x", "--postgres", "",
@@ -315,6 +328,59 @@ wrong_options_are_refused(void)
 	check_refusal(&outcome, TOOL, EXIT_USAGE, "not both");
 	RUN(&outcome, TOOL, "--redis", "/x", test_name("none"));
 	check_refusal(&outcome, TOOL, EXIT_NO_ATTACH, "no cache of that name");
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* What is no address is refused, before the cache is looked for; what is one is
+   not. */
+static void
+addresses_are_checked(void)
+{
+	static const char *const bad_redis[] = { "", "host:notaport",
+		"host:", ":6379", "host:0", "host:65536", "host:-1", "host: 1",
+		"host:6379x", "a b", "a:b:1", "::1:x", "[::1", "::1]", "[]",
+		"[]:1", "[::1]x:1", "[::1]:", "[::1]:70000", "[host]:1",
+		"[127.0.0.1]:1", "fe80::1%", "redis://host:6379",
+		"user@host:6379" };
+	static const char *const good_redis[] = { "host", "host:6379",
+		"127.0.0.1:1", "::1", "[::1]", "[::1]:65535", "fe80::1%lo",
+		"[fe80::1%lo]:6379", "::ffff:127.0.0.1", "a-b_c.d:1", "/s" };
+	static const char *const bad_postgres[] = { "nonsense", "=", "wrong=1",
+		"host=a port=b", "host=a port=0", "host=a,b port=1,70000",
+		"postgresql://h:x/d" };
+	static const char *const good_postgres[] = { "", "host=a port=1",
+		"host=a,b port=,5432", "postgresql://u:p@[::1]:5432/d" };
+	static struct outcome outcome;
+	static char longest[400];
+
+	need_tool();
+	for (size_t i = 0; i < TEST_COUNT_OF(bad_redis); i++) {
+		RUN(&outcome, TOOL, "--redis", bad_redis[i], test_name("none"));
+		check_refusal(&outcome, TOOL, EXIT_USAGE, "--redis: ");
+	}
+	for (size_t i = 0; i < TEST_COUNT_OF(good_redis); i++) {
+		RUN(&outcome, TOOL, "--redis", good_redis[i],
+		    test_name("none"));
+		check_refusal(
+		    &outcome, TOOL, EXIT_NO_ATTACH, "no cache of that name");
+	}
+	for (size_t i = 0; i < TEST_COUNT_OF(bad_postgres); i++) {
+		RUN(&outcome, TOOL, "--postgres", bad_postgres[i],
+		    test_name("none"));
+		check_refusal(&outcome, TOOL, EXIT_USAGE, "--postgres: ");
+	}
+	for (size_t i = 0; i < TEST_COUNT_OF(good_postgres); i++) {
+		RUN(&outcome, TOOL, "--postgres", good_postgres[i],
+		    test_name("none"));
+		check_refusal(
+		    &outcome, TOOL, EXIT_NO_ATTACH, "no cache of that name");
+	}
+	memset(longest, 'x', sizeof(longest) - 1);
+	RUN(&outcome, TOOL, "--redis", longest, test_name("none"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "host is too long");
+	longest[0] = '/';
+	RUN(&outcome, TOOL, "--redis", longest, test_name("none"));
+	check_refusal(&outcome, TOOL, EXIT_USAGE, "path of a socket");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -469,26 +535,43 @@ start_bridge(const struct server *server, const char *on_loss, int err)
 }
 
 static void
+text_of(int fd, char text[OUTPUT_BYTES])
+{
+	ssize_t n = pread(fd, text, OUTPUT_BYTES - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+}
+
+static void
 await_text(int fd, const char *text)
 {
 	static char seen[OUTPUT_BYTES];
 	unsigned waits = 0;
 
 	do {
-		ssize_t n = pread(fd, seen, sizeof(seen) - 1, 0);
-
-		seen[n > 0 ? n : 0] = '\0';
+		text_of(fd, seen);
 		CHECK_SAY(
 		    ++waits < WAITS, "\"%s\" is missing in: %s", text, seen);
 		sleep_us(50000);
 	} while (strstr(seen, text) == NULL);
 }
 
+/* SIGTERM ends it at once, whatever it is at. */
 static void
 end_bridge(pid_t pid, int err)
 {
+	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + END_MS * 1000000ull;
+	int status;
+	pid_t ended;
+
 	CHECK_SYS(kill(pid, SIGTERM));
-	CHECK(child_wait(pid) == 0);
+	while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
+		CHECK_SAY(clock_ns(CLOCK_MONOTONIC) < until_ns,
+		    "it goes on for %d ms after SIGTERM", END_MS);
+		sleep_us(5000);
+	}
+	CHECK_SYS(ended);
+	CHECK_SAY(status == 0, "it ended with status %d", status);
 	CHECK_SYS(close(err));
 }
 
@@ -585,14 +668,85 @@ check_huge_message(const struct server *server)
 	end_bridge(pid, err);
 }
 
+/* A message of very many lines does not keep it from ending. */
+static void
+end_within_a_message(const struct server *server)
+{
+	int err = scratch_file();
+	pid_t pid = start_bridge(server, "ignore", err);
+
+	cache_set_text(cache, "first", "x");
+	await_text(err, "listening to");
+	CHECK(shell("{ echo delete first; yes prefix x | head -n 3000000; } | "
+		    "redis-cli -s %s -x publish two >/dev/null",
+		  server->address) == 0);
+	await_gone("first");
+	end_bridge(pid, err);
+}
+
+/* A server that answers its pings is listened to for as long as it has nothing to
+   say. */
+static void
+silence_is_no_loss(const struct server *server)
+{
+	static char text[OUTPUT_BYTES];
+	const char *arguments[] = { server->option, server->address,
+		"--channel", "two", "--ping", "0.5", test_name("bridge"),
+		NULL };
+	int err = scratch_file();
+	pid_t pid = tool_start(TOOL, arguments, err, err);
+
+	await_text(err, "listening to");
+	sleep_us(3000000);
+	cache_set_text(cache, "stays", "x");
+	cache_set_text(cache, "goes", "x");
+	publish(server, "delete goes");
+	await_gone("goes");
+	check_there("stays", 1);
+	text_of(err, text);
+	CHECK_SAY(strstr(text, "trying again") == NULL, "%s", text);
+	end_bridge(pid, err);
+}
+
+/* One that stands still, though its kernel answers for it, is not. */
+static void
+standstill_is_a_loss(
+    const struct server *server, const char *stop, const char *go_on)
+{
+	const char *arguments[] = { server->option, server->address,
+		"--channel", "two", "--ping", "0.5", "--connect-timeout", "1",
+		"--retry", "0.2", test_name("bridge"), NULL };
+	int err = scratch_file();
+	pid_t pid = tool_start(TOOL, arguments, err, err);
+
+	await_text(err, "listening to");
+	cache_set_text(cache, "before", "x");
+	CHECK(shell("%s", stop) == 0);
+	await_text(err, "it gives no sign of life; trying again");
+	await_gone("before");
+	CHECK(shell("%s", go_on) == 0);
+	cache_set_text(cache, "goes", "x");
+	do {
+		sleep_us(100000);
+		publish(server, "delete goes");
+	} while (shmcache_exists(cache, "goes", 4) != 0);
+	end_bridge(pid, err);
+}
+
 static void
 redis_messages_are_applied(void)
 {
+	char stop[64], go_on[64];
 	struct server server;
 
 	need_tool();
 	make_redis(&server);
 	check_huge_message(&server);
+	end_within_a_message(&server);
+	silence_is_no_loss(&server);
+	(void)snprintf(stop, sizeof(stop), "kill -STOP %d", (int)server.pid);
+	(void)snprintf(go_on, sizeof(go_on), "kill -CONT %d", (int)server.pid);
+	standstill_is_a_loss(&server, stop, go_on);
 	follow_server(&server);
 	follow_and_expire(&server);
 	remove_folder();
@@ -602,10 +756,17 @@ redis_messages_are_applied(void)
 static void
 postgres_messages_are_applied(void)
 {
+	char stop[128], go_on[128];
 	struct server server;
 
 	need_tool();
 	make_postgres(&server);
+	silence_is_no_loss(&server);
+	(void)snprintf(stop, sizeof(stop),
+	    "pkill -STOP -P %d -f 'postgres: tester'", (int)server.pid);
+	(void)snprintf(go_on, sizeof(go_on),
+	    "pkill -CONT -P %d -f 'postgres: tester'", (int)server.pid);
+	standstill_is_a_loss(&server, stop, go_on);
 	follow_server(&server);
 	server_stop(&server);
 	remove_folder();
@@ -629,6 +790,391 @@ it_waits_for_a_server(void)
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
+/* --- mute servers -------------------------------------------------------- */
+
+/* A socket to which one can connect, and nobody answers; its port. */
+static int
+listen_at(int family, in_port_t *port)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} address;
+	socklen_t bytes = sizeof(address);
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memset(&address, 0, sizeof(address));
+	address.any.sa_family = (sa_family_t)family;
+	if (family == AF_INET6) {
+		address.v6.sin6_addr = in6addr_loopback;
+	} else {
+		address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	}
+	if (fd < 0 || bind(fd, &address.any,
+			  family == AF_INET6 ? sizeof(address.v6)
+					     : sizeof(address.v4)) != 0) {
+		skip("no address of this machine itself");
+	}
+	CHECK_SYS(listen(fd, 8));
+	CHECK_SYS(getsockname(fd, &address.any, &bytes));
+	*port = ntohs(
+	    family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+	return fd;
+}
+
+static int
+accept_one(int listener)
+{
+	struct pollfd polled = { .fd = listener, .events = POLLIN };
+	int fd;
+
+	CHECK_SAY(poll(&polled, 1, WAITS * 50) == 1, "nobody connects");
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	CHECK_SYS(fd);
+	return fd;
+}
+
+/* Reads what is asked, and says this. */
+static void
+answer(int fd, const char *text)
+{
+	char asked[512];
+
+	CHECK(read(fd, asked, sizeof(asked)) > 0);
+	CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+#define SUBSCRIBED "*3\r\n$9\r\nsubscribe\r\n$8\r\nshmcache\r\n:1\r\n"
+
+static pid_t
+start_mute(const char *option, const char *address, const char *timeout_s,
+    const char *on_loss, int err)
+{
+	const char *arguments[] = { option, address, "--connect-timeout",
+		timeout_s, "--ping", "0.5", "--retry", "0.2", "--on-loss",
+		on_loss, test_name("bridge"), NULL };
+
+	return tool_start(TOOL, arguments, err, err);
+}
+
+/* Who does not answer is given up; who is waited for does not delay the end. */
+static void
+check_mute(const char *option, const char *address, int listener,
+    const char *complaint)
+{
+	int err = scratch_file(), connection;
+	pid_t pid = start_mute(option, address, "1", "flush", err);
+
+	CHECK_SYS(
+	    close(accept_one(listener))); /* at once: a loss like others */
+	connection = accept_one(listener);
+	await_text(err, complaint);
+	CHECK_SYS(close(accept_one(listener)));
+	end_bridge(pid, err);
+	CHECK_SYS(close(connection));
+
+	err = scratch_file();
+	pid = start_mute(option, address, "1000", "flush", err);
+	connection = accept_one(listener);
+	sleep_us(200000);
+	end_bridge(pid, err);
+	CHECK_SYS(close(connection));
+}
+
+static void
+mute_servers_are_given_up(void)
+{
+	char address[128];
+	in_port_t port;
+	int listener = listen_at(AF_INET, &port);
+
+	need_tool();
+	cache_set_text(cache, "stays", "x");
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	check_mute("--redis", address, listener,
+	    "Redis: no answer to the subscription in time; trying again");
+	(void)snprintf(address, sizeof(address),
+	    "host=127.0.0.1 port=%u user=x dbname=x sslmode=disable", port);
+	check_mute("--postgres", address, listener, "timeout expired");
+	check_there("stays", 1); /* nothing was lost yet */
+	CHECK_SYS(close(listener));
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+static void
+ipv6_addresses_are_understood(void)
+{
+	char address[64];
+	in_port_t port;
+	int listener = listen_at(AF_INET6, &port), err = scratch_file();
+	int connection;
+	pid_t pid;
+
+	need_tool();
+	(void)snprintf(address, sizeof(address), "[::1]:%u", port);
+	pid = start_mute("--redis", address, "10", "flush", err);
+	connection = accept_one(listener);
+	answer(connection, SUBSCRIBED);
+	await_text(err, "listening to Redis");
+	end_bridge(pid, err);
+	CHECK_SYS(close(connection));
+	CHECK_SYS(close(listener));
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* A message that comes in one piece with the confirmation is applied at once, not
+   with what comes next; who then is silent is lost. */
+static void
+what_is_read_is_applied_at_once(void)
+{
+	char address[64];
+	in_port_t port;
+	int listener = listen_at(AF_INET, &port), err = scratch_file();
+	int connection;
+	pid_t pid;
+
+	need_tool();
+	cache_set_text(cache, "goes", "x");
+	cache_set_text(cache, "stays", "x");
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	pid = start_mute("--redis", address, "10", "ignore", err);
+	connection = accept_one(listener);
+	answer(connection,
+	    SUBSCRIBED "*3\r\n$7\r\nmessage\r\n$8\r\nshmcache\r\n"
+		       "$11\r\ndelete goes\r\n");
+	await_gone("goes");
+	check_there("stays", 1);
+	await_text(err, "it gives no sign of life; trying again");
+	end_bridge(pid, err);
+	CHECK_SYS(close(connection));
+	CHECK_SYS(close(listener));
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* A mute server that has confirmed the subscription, and the bridge that listens. */
+struct mute {
+	int listener;
+	int connection;
+	int err;
+	pid_t pid;
+};
+
+static void
+mute_begin(struct mute *mute, const char *on_loss)
+{
+	const char *arguments[] = { "--redis", NULL, "--ping", "100",
+		"--verbose", "--on-loss", on_loss, test_name("bridge"), NULL };
+	char address[64];
+	in_port_t port;
+
+	mute->listener = listen_at(AF_INET, &port);
+	mute->err = scratch_file();
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	arguments[1] = address;
+	mute->pid = tool_start(TOOL, arguments, mute->err, mute->err);
+	mute->connection = accept_one(mute->listener);
+	answer(mute->connection, SUBSCRIBED);
+	await_text(mute->err, "listening to Redis");
+}
+
+static void
+mute_send(const struct mute *mute, const char *message, size_t bytes)
+{
+	char head[64];
+
+	(void)snprintf(head, sizeof(head),
+	    "*3\r\n$7\r\nmessage\r\n$8\r\nshmcache\r\n$%zu\r\n", bytes);
+	write_all(mute->connection, head, strlen(head));
+	write_all(mute->connection, message, bytes);
+	write_all(mute->connection, "\r\n", 2);
+}
+
+static void
+mute_end(struct mute *mute)
+{
+	end_bridge(mute->pid, mute->err);
+	CHECK_SYS(close(mute->connection));
+	CHECK_SYS(close(mute->listener));
+}
+
+/* A message that came while there was no cache may be about what is in the next: it
+   may have been stored before the bridge has that one open. */
+static void
+a_cache_that_is_made_anew_is_not_trusted(void)
+{
+	struct mute mute;
+
+	need_tool();
+	mute_begin(&mute, "flush");
+	CHECK_RESULT(shmcache_remove(test_name("bridge")), 0);
+	CHECK_RESULT(shmcache_close(cache), 0);
+	mute_send(&mute, "delete k", 8);
+	await_text(mute.err, ": delete k\n");
+	cache = cache_create_plain("bridge", 4 << 20);
+	cache_set_text(cache, "k", "x");
+	await_gone("k");
+	cache_set_text(cache, "k", "x");
+	cache_set_text(cache, "stays", "x");
+	mute_send(&mute, "delete k", 8);
+	await_gone("k");
+	check_there("stays", 1);
+	mute_end(&mute);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* --- expire -------------------------------------------------------------- */
+
+#define LIMIT_MS 3000
+
+static uint64_t
+now_ms(void)
+{
+	return clock_ns(CLOCK_MONOTONIC) / 1000000;
+}
+
+/* What a loading call finds, which takes stale values too: SHMCACHE_LEAD if nothing,
+   else a value's source, or an error. */
+static int
+begin_load(const char *key, struct shmcache_token *token)
+{
+	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_value value = { .value = NULL };
+	int result;
+
+	options.stale_ms = 600000;
+	result = shmcache_begin_load(
+	    cache, key, strlen(key), &options, &value, token);
+	if (result == 0) {
+		result = (int)value.source;
+	}
+	if (result == SHMCACHE_LEAD && value.value != NULL) {
+		CHECK_RESULT(shmcache_abandon(cache, token), 0);
+		result = SHMCACHE_FROM_STALE;
+	}
+	free(value.value);
+	return result;
+}
+
+static int
+end_load(const char *key, const struct shmcache_token *token, int result,
+    uint32_t stale_ms)
+{
+	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_loaded loaded = { .value = NULL };
+
+	options.ttl_ms = 600000;
+	options.stale_ms = stale_ms;
+	options.negative_ttl_ms = 600000;
+	return shmcache_fill(
+	    cache, key, strlen(key), token, result, &loaded, &options);
+}
+
+/* The source has no such key, as the cache knows for ten minutes. */
+static void
+store_negative(const char *key)
+{
+	struct shmcache_token token;
+
+	CHECK(begin_load(key, &token) == SHMCACHE_LEAD);
+	CHECK_RESULT(end_load(key, &token, SHMCACHE_ENOENT, 0), 0);
+	CHECK(begin_load(key, &token) == SHMCACHE_ENOENT);
+}
+
+/* Nothing of the key is there any more at that time, for loading calls too. */
+static void
+check_gone_by(const char *key, uint64_t until_ms)
+{
+	struct shmcache_token token;
+
+	for (;;) {
+		uint64_t at_ms = now_ms();
+		int found = begin_load(key, &token);
+
+		if (found == SHMCACHE_LEAD) {
+			break;
+		}
+		CHECK_SAY(
+		    at_ms <= until_ms, "%s is still there: %d", key, found);
+		sleep_us(10000);
+	}
+	CHECK_RESULT(shmcache_abandon(cache, &token), 0);
+}
+
+/* An outage: what was there before, of whatever sort, and what is stored meanwhile,
+   lives no longer than the limit; and loads that began before end in vain. */
+static void
+nothing_outlives_the_limit(void)
+{
+	const char *arguments[] = { "--redis", "/nonexistent/socket",
+		"--on-loss", "expire", "--loss-ttl", "3", test_name("bridge"),
+		NULL };
+	int err = scratch_file();
+	struct shmcache_token late, stale;
+	uint64_t since_ms;
+	pid_t pid;
+
+	need_tool();
+	cache_set_text(cache, "plain", "x");
+	store_negative("negative");
+	CHECK(begin_load("stale", &stale) == SHMCACHE_LEAD);
+	CHECK_RESULT(end_load("stale", &stale, 0, 600000), 0);
+	CHECK(begin_load("late", &late) == SHMCACHE_LEAD);
+	pid = tool_start(TOOL, arguments, err, err);
+	await_text(err, "trying again");
+	since_ms = now_ms();
+	check_there("plain", 1);
+	check_gone_by("plain", since_ms + LIMIT_MS);
+	check_gone_by("negative", since_ms + LIMIT_MS);
+	check_gone_by("stale", since_ms + LIMIT_MS);
+	CHECK_RESULT(end_load("late", &late, 0, 0), SHMCACHE_ESTALE);
+	for (unsigned i = 0; i < 3; i++) {
+		since_ms = now_ms();
+		store_negative("negative");
+		cache_set_text(cache, "plain", "x");
+		check_gone_by("plain", since_ms + LIMIT_MS);
+		check_gone_by("negative", since_ms + LIMIT_MS);
+	}
+	end_bridge(pid, err);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+/* What is loaded while messages come stays. */
+static void
+what_is_loaded_after_a_loss_stays(void)
+{
+	const char *arguments[] = { "--redis", NULL, "--on-loss", "expire",
+		"--loss-ttl", "1", "--ping", "100", test_name("bridge"), NULL };
+	char address[64];
+	in_port_t port;
+	int listener = listen_at(AF_INET, &port), err = scratch_file();
+	int connection;
+	int64_t ttl_ms;
+	pid_t pid;
+
+	need_tool();
+	cache_set_text(cache, "before", "x");
+	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+	arguments[1] = address;
+	pid = tool_start(TOOL, arguments, err, err);
+	connection = accept_one(listener);
+	answer(connection, SUBSCRIBED);
+	await_text(err, "listening to Redis");
+	sleep_us(300000);
+	cache_set_text(cache, "after", "x");
+	store_negative("negative");
+	await_gone("before");
+	sleep_us(2000000);
+	CHECK_RESULT(shmcache_ttl(cache, "after", 5, &ttl_ms), 0);
+	CHECK(ttl_ms == SHMCACHE_TTL_NONE);
+	CHECK(begin_load("negative", &(struct shmcache_token){ 0 }) ==
+	      SHMCACHE_ENOENT);
+	end_bridge(pid, err);
+	CHECK_SYS(close(connection));
+	CHECK_SYS(close(listener));
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -638,7 +1184,14 @@ main(int argc, char **argv)
 		CASE(huge_lines_are_passed_over),
 		CASE(last_line_needs_no_end),
 		CASE(wrong_options_are_refused),
+		CASE(addresses_are_checked),
 		CASE(it_waits_for_a_server),
+		CASE(mute_servers_are_given_up),
+		CASE(ipv6_addresses_are_understood),
+		CASE(what_is_read_is_applied_at_once),
+		CASE(a_cache_that_is_made_anew_is_not_trusted),
+		CASE(nothing_outlives_the_limit),
+		CASE(what_is_loaded_after_a_loss_stays),
 		CASE(redis_messages_are_applied),
 		CASE(postgres_messages_are_applied),
 	};

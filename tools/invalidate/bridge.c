@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bridge.c - what a line does, and what a loss does */
+/* bridge.c - what a line does */
 #include "tools/invalidate/bridge.h"
 
 #include "tools/common.h"
@@ -11,6 +11,13 @@
 
 /* So much of a line that is passed over is shown. */
 #define SHOWN_BYTES_MAX 80
+
+int
+bridge_stops(const struct bridge *bridge)
+{
+	return bridge->error != 0 ||
+	       (bridge->ended != NULL && *bridge->ended != 0);
+}
 
 void
 bridge_refuse(
@@ -83,12 +90,14 @@ find_verb(char *line, size_t bytes, char **rest)
 	return NULL;
 }
 
-/* A cache that was removed has nothing to invalidate: the next one of its name
-   is empty. */
 static void
 note_result(struct bridge *bridge, int error, const char *line, size_t bytes)
 {
-	if (error == 0 || error == SHMCACHE_EREMOVED) {
+	if (error == SHMCACHE_EREMOVED) {
+		bridge->gone = 1;
+		error = 0;
+	}
+	if (error == 0) {
 		bridge->applied++;
 	} else if (error == SHMCACHE_EKEY || error == -EINVAL) {
 		bridge_refuse(bridge, shmcache_last_error(), line, bytes);
@@ -136,18 +145,11 @@ bridge_line(struct bridge *bridge, char *line, size_t bytes)
 	    bridge, verb->apply(bridge->cache, rest, rest_bytes), line, bytes);
 }
 
-void
-bridge_message(struct bridge *bridge, const char *text, size_t bytes)
+/* Each line of what can be written to; a byte follows it. */
+static void
+apply_lines(struct bridge *bridge, char *line, size_t bytes)
 {
-	char *copy = malloc(bytes + 1), *line = copy;
-
-	if (copy == NULL) {
-		bridge->error = -ENOMEM;
-		return;
-	}
-	memcpy(copy, text, bytes);
-	copy[bytes] = '\0';
-	while (bytes > 0 && bridge->error == 0) {
+	while (bytes > 0 && !bridge_stops(bridge)) {
 		char *end = memchr(line, '\n', bytes);
 		size_t length = end != NULL ? (size_t)(end - line) : bytes;
 
@@ -161,43 +163,18 @@ bridge_message(struct bridge *bridge, const char *text, size_t bytes)
 		bytes -= length + (end != NULL);
 		line += length + (end != NULL);
 	}
+}
+
+void
+bridge_message(struct bridge *bridge, const char *text, size_t bytes)
+{
+	char *copy = malloc(bytes + 1);
+
+	if (copy == NULL) {
+		bridge->error = -ENOMEM;
+		return;
+	}
+	memcpy(copy, text, bytes);
+	apply_lines(bridge, copy, bytes);
 	free(copy);
-}
-
-/* For ON_LOSS_EXPIRE. */
-struct shortening {
-	struct shmcache *cache;
-	long long ttl_ms;
-	int error;
-};
-
-static int
-shorten(void *context, const struct shmcache_entry *entry)
-{
-	struct shortening *s = context;
-	int error = 0;
-
-	if (entry->ttl_ms == SHMCACHE_TTL_NONE || entry->ttl_ms > s->ttl_ms) {
-		error = shmcache_touch(
-		    s->cache, entry->key, entry->key_bytes, s->ttl_ms);
-	}
-	s->error = error == SHMCACHE_ENOENT ? 0 : error;
-	return s->error;
-}
-
-int
-bridge_lose(struct bridge *bridge, enum on_loss on_loss, long long ttl_ms)
-{
-	struct shortening s = { bridge->cache, ttl_ms, 0 };
-	uint64_t cursor = 0;
-	int error = 0;
-
-	if (on_loss == ON_LOSS_FLUSH) {
-		error = shmcache_flush(bridge->cache);
-	} else if (on_loss == ON_LOSS_EXPIRE) {
-		error =
-		    shmcache_scan(bridge->cache, &cursor, NULL, shorten, &s);
-		error = s.error != 0 ? s.error : error < 0 ? error : 0;
-	}
-	return error == SHMCACHE_EREMOVED ? 0 : error;
 }
