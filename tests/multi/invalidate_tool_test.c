@@ -1023,6 +1023,61 @@ a_cache_that_is_made_anew_is_not_trusted(void)
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
+static unsigned
+count_of(const char *text, const char *part)
+{
+	unsigned count = 0;
+
+	while ((text = strstr(text, part)) != NULL) {
+		text += strlen(part);
+		count++;
+	}
+	return count;
+}
+
+/* Bytes of any sort, in a key, a line or a message, reach the terminal as escapes;
+   and a message of very many bad lines is a few reports. */
+static void
+what_anybody_sends_does_no_harm(void)
+{
+	static const char bytes[] = "\0\n\x1b[2J\n\xc3\ndelete \xe2\x82\n"
+				    "delete \x1b]0;x\x07\ndelete a\\nb\r\n"
+				    "flush\0\n\n\n\xff\xfe delete stays\n";
+	static char lines[400000], text[OUTPUT_BYTES];
+	struct mute mute;
+
+	need_tool();
+	cache_set_text(cache, "stays", "x");
+	cache_set_text(cache, "a\nb", "x");
+	cache_set_text(cache, "\xe2\x82", "x");
+	cache_set_text(cache, "last", "x");
+	mute_begin(&mute, "ignore");
+	mute_send(&mute, "", 0);
+	mute_send(&mute, bytes, sizeof(bytes) - 1);
+	for (size_t i = 0; i < sizeof(lines); i++) {
+		lines[i] = i % 2 == 0 ? 'x' : '\n';
+	}
+	mute_send(&mute, lines, sizeof(lines));
+	mute_send(&mute, "delete last", 11);
+	await_gone("last");
+	check_there("stays", 1);
+	check_there("a\nb", 0);
+	check_there("\xe2\x82", 0);
+	await_text(mute.err, ": delete a\\nb\n");
+	await_text(mute.err, ": delete \\x1b]0;x\\x07\n");
+	await_text(
+	    mute.err, "199990 more lines of this message are passed over\n");
+	text_of(mute.err, text);
+	CHECK(count_of(text, "prefix or flush: x\n") == 10);
+	CHECK_HAS(text, "prefix or flush: \\x1b[2J\n");
+	for (const char *at = text; *at != '\0'; at++) {
+		CHECK_SAY(*at == '\n' || (*at >= ' ' && *at <= '~'),
+		    "a byte %d", *at);
+	}
+	mute_end(&mute);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
 /* --- expire -------------------------------------------------------------- */
 
 #define LIMIT_MS 3000
@@ -1190,6 +1245,7 @@ main(int argc, char **argv)
 		CASE(ipv6_addresses_are_understood),
 		CASE(what_is_read_is_applied_at_once),
 		CASE(a_cache_that_is_made_anew_is_not_trusted),
+		CASE(what_anybody_sends_does_no_harm),
 		CASE(nothing_outlives_the_limit),
 		CASE(what_is_loaded_after_a_loss_stays),
 		CASE(redis_messages_are_applied),

@@ -6,11 +6,16 @@
 #include "tools/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* So much of a line that is passed over is shown. */
 #define SHOWN_BYTES_MAX 80
+
+/* So many lines of a message are reported that are passed over, lest one fills the
+   disk with reports. */
+#define REPORTS_MAX 10
 
 int
 bridge_stops(const struct bridge *bridge)
@@ -19,17 +24,29 @@ bridge_stops(const struct bridge *bridge)
 	       (bridge->ended != NULL && *bridge->ended != 0);
 }
 
+/* With escapes, as it may come from anybody, and at most so much of it. */
+static void
+say_line(const struct bridge *bridge, const char *what, const char *line,
+    size_t bytes, size_t bytes_max)
+{
+	char *text = text_escape(line, bytes < bytes_max ? bytes : bytes_max);
+
+	tool_say(bridge->name, "%s%s%s", what, text != NULL ? text : "",
+	    bytes > bytes_max ? "..." : "");
+	free(text);
+}
+
 void
 bridge_refuse(
     struct bridge *bridge, const char *why, const char *line, size_t bytes)
 {
-	char *text = text_escape(
-	    line, bytes < SHOWN_BYTES_MAX ? bytes : SHOWN_BYTES_MAX);
+	char what[128];
 
+	if (bridge->quiet_from == 0 || bridge->refused < bridge->quiet_from) {
+		(void)snprintf(what, sizeof(what), "%s: ", why);
+		say_line(bridge, what, line, bytes, SHOWN_BYTES_MAX);
+	}
 	bridge->refused++;
-	tool_say(bridge->name, "%s: %s%s", why, text != NULL ? text : "",
-	    bytes > SHOWN_BYTES_MAX ? "..." : "");
-	free(text);
 }
 
 static int
@@ -138,8 +155,9 @@ bridge_line(struct bridge *bridge, char *line, size_t bytes)
 		    bytes);
 		return;
 	}
+	bytes = (size_t)(rest - line) + rest_bytes;
 	if (bridge->verbose) {
-		tool_say(bridge->name, "%s", line);
+		say_line(bridge, "", line, bytes, bytes);
 	}
 	note_result(
 	    bridge, verb->apply(bridge->cache, rest, rest_bytes), line, bytes);
@@ -175,6 +193,14 @@ bridge_message(struct bridge *bridge, const char *text, size_t bytes)
 		return;
 	}
 	memcpy(copy, text, bytes);
+	bridge->quiet_from = bridge->refused + REPORTS_MAX;
 	apply_lines(bridge, copy, bytes);
+	if (bridge->refused > bridge->quiet_from) {
+		tool_say(bridge->name,
+		    "%llu more lines of this message are "
+		    "passed over",
+		    bridge->refused - bridge->quiet_from);
+	}
+	bridge->quiet_from = 0;
 	free(copy);
 }

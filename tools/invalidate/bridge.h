@@ -27,7 +27,8 @@ struct bridge {
 	int verbose;
 	const volatile sig_atomic_t *ended; /* apply no more; NULL: never */
 	unsigned long long applied;
-	unsigned long long refused; /* lines that were passed over */
+	unsigned long long refused;    /* lines that were passed over */
+	unsigned long long quiet_from; /* report no more than these; 0: all */
 	int gone;  /* there was no cache to apply something to */
 	int error; /* of the library, which no line is to blame for; 0 */
 };

@@ -9,10 +9,12 @@
 #include "tools/invalidate/follow.h"
 
 #include "tools/common.h"
+#include "tools/text.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -60,7 +62,11 @@ result_code(const struct follow *f, int error)
 static void
 pause_for_a_while(struct follow *f, const char *why)
 {
-	tool_say(f->bridge->name, "%s: %s; trying again", f->source->name, why);
+	char *text = text_escape(why, strlen(why)); /* a server's, maybe */
+
+	tool_say(f->bridge->name, "%s: %s; trying again", f->source->name,
+	    text != NULL ? text : "");
+	free(text);
 	f->state = FOLLOW_PAUSES;
 	f->due_ms = time_ms() + f->pause_ms;
 	f->pause_ms *= 2;
