@@ -246,8 +246,12 @@ static int
 check_file(int fd, const char *path, struct filter_file *header)
 {
 	struct stat st;
-	int error = read_all(fd, header, sizeof(*header));
+	int error = fstat(fd, &st) != 0 ? -errno : 0;
 
+	if (error == 0 && !S_ISREG(st.st_mode))
+		return refuse_file(path, "is not a file");
+	if (error == 0)
+		error = read_all(fd, header, sizeof(*header));
 	if (error == -EBADMSG ||
 	    (error == 0 && memcmp(header->magic, FILTER_MAGIC,
 			       sizeof(header->magic)) != 0))
@@ -256,8 +260,6 @@ check_file(int fd, const char *path, struct filter_file *header)
 		return refuse_file(path,
 		    "was saved by another version of the library, or on a "
 		    "machine of another byte order");
-	if (error == 0 && fstat(fd, &st) != 0)
-		error = -errno;
 	if (error == 0 &&
 	    (header->lines == 0 || header->lines > FILTER_LINES_MAX ||
 		(uint64_t)st.st_size !=
@@ -271,7 +273,8 @@ check_file(int fd, const char *path, struct filter_file *header)
 static int
 read_file(const char *path, struct filter_file *header, uint64_t **words_out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A FIFO is not waited for. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	uint64_t *words = NULL;
 	size_t bytes = 0;
 	int error = fd < 0 ? -errno : check_file(fd, path, header);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct shmcache *
@@ -333,6 +334,10 @@ damaged_files_are_refused(void **state)
 	assert_int_equal(
 	    shmcache_filter_load(cache, file_path(), &build), -EBADMSG);
 	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink(file_path()), 0);
+	assert_int_equal(mkfifo(file_path(), 0600), 0); /* waits for nobody */
+	assert_int_equal(
+	    shmcache_filter_load(cache, file_path(), &build), -EBADMSG);
 	assert_int_equal(unlink(file_path()), 0);
 	assert_true(may_have(cache, "in", 7)); /* nothing was lost */
 	assert_int_equal(shmcache_close(cache), 0);

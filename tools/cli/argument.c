@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So much is shown of what has a wrong escape. */
+#define SHOWN_BYTES_MAX 80
+
 static int escaped;
 
 struct poptOption argument_options[] = {
@@ -17,6 +20,20 @@ struct poptOption argument_options[] = {
 	    "arguments have escapes: \\n \\r \\t \\\\ \\xNN", NULL },
 	POPT_TABLEEND
 };
+
+/* It may be a line of a file, of anybody's and of any length. */
+static int
+refuse_escapes(const char *argument)
+{
+	char *text = text_escape(argument, strnlen(argument, SHOWN_BYTES_MAX));
+	int code =
+	    tool_usage("'%s': after a backslash comes one of n r t \\ or xNN "
+		       "(with --escaped)",
+		text ? text : "");
+
+	free(text);
+	return code;
+}
 
 int
 argument_bytes(const char *argument, struct bytes *bytes_out)
@@ -30,9 +47,7 @@ argument_bytes(const char *argument, struct bytes *bytes_out)
 	bytes_out->bytes = strlen(data);
 	if (escaped && !text_unescape(data, &bytes_out->bytes)) {
 		free(data);
-		return tool_usage("'%s': after a backslash comes one of n r t "
-				  "\\ or xNN (with --escaped)",
-		    argument);
+		return refuse_escapes(argument);
 	}
 	bytes_out->data = data;
 	return TOOL_GO_ON;

@@ -29,17 +29,39 @@ result_of(const char *subject, int error)
 
 /* --- filter-build ------------------------------------------------------ */
 
-/* A line without its newline, as an argument would be. */
+/* The longest key, each byte of it escaped. */
+#define LINE_BYTES_MAX (4 * (size_t)SHMCACHE_KEY_BYTES_MAX)
+
+static char line[LINE_BYTES_MAX + 1];
+
+/* Reads a line, without its newline.  Returns 0 at the end; of a line that is longer
+   than any key can be no more than shows that is read. */
 static int
-add_line(struct call *call, uint64_t build, char *line, size_t length)
+read_line(size_t *length_out)
+{
+	size_t length = 0;
+	int letter = EOF;
+
+	while (length < sizeof(line) &&
+	       (letter = getc_unlocked(stdin)) != EOF && letter != '\n') {
+		line[length++] = (char)letter;
+	}
+	*length_out = length;
+	return length > 0 || letter != EOF;
+}
+
+/* A line, as an argument would be. */
+static int
+add_line(struct call *call, uint64_t build, size_t length)
 {
 	struct bytes key;
 	int code;
 	int error;
 
-	if (length > 0 && line[length - 1] == '\n') {
-		line[--length] = '\0';
+	if (length > LINE_BYTES_MAX) {
+		return tool_usage("a line is longer than a key can be");
 	}
+	line[length] = '\0';
 	if (strlen(line) != length) {
 		return tool_usage("a line has a byte 0: write it as \\x00, "
 				  "with --escaped");
@@ -57,23 +79,19 @@ add_line(struct call *call, uint64_t build, char *line, size_t length)
 static int
 run_filter_build(struct call *call)
 {
-	char *line = NULL;
-	size_t room = 0;
 	uint64_t build;
 	uint64_t count = 0;
-	ssize_t length;
+	size_t length;
 	int code = TOOL_GO_ON;
 	int error = shmcache_filter_begin(call->cache, &build);
 
 	if (error) {
 		return result_of(call->name, error);
 	}
-	while (code == TOOL_GO_ON &&
-	       (length = getline(&line, &room, stdin)) >= 0) {
-		code = add_line(call, build, line, (size_t)length);
+	while (code == TOOL_GO_ON && read_line(&length)) {
+		code = add_line(call, build, length);
 		count++;
 	}
-	free(line);
 	if (code != TOOL_GO_ON) {
 		return code;
 	}
