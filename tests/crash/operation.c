@@ -256,6 +256,15 @@ act_flush(struct victim *victim)
 }
 
 static int
+act_flush_in_two(struct victim *victim)
+{
+	struct shmcache_snapshot begun;
+	int error = shmcache_flush_begin(victim->cache, &begun);
+
+	return error != 0 ? error : shmcache_flush_end(victim->cache, &begun);
+}
+
+static int
 act_sweep(struct victim *victim)
 {
 	return shmcache_sweep(victim->cache, &victim->swept);
@@ -823,6 +832,13 @@ const struct operation operations[] = {
 	    .before = SEEN_OLD,
 	    .after = SEEN_NOTHING,
 	    .act = act_flush },
+	{ .name = "flush-in-two",
+	    .flags = OPERATION_FLUSHES | OPERATION_LOADED,
+	    .others = LIGHT,
+	    .record = KEY(19, 120),
+	    .before = SEEN_OLD,
+	    .after = SEEN_NOTHING,
+	    .act = act_flush_in_two },
 	{ .name = "set-tagged",
 	    .flags = OPERATION_TAGGED | OPERATION_LOADED,
 	    .others = LIGHT,
