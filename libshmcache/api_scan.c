@@ -204,10 +204,8 @@ delete_some(struct shmcache *cache, const struct scan_filter *filter,
 
 	if (error != 0)
 		return error;
-	if (*cursor == 0) {
-		shm_fence(); /* W1 */
-		token_bump_all(call.m);
-	}
+	if (*cursor == 0)
+		token_bump_all(call.m); /* W1 too */
 	error = read_cursor(call.m, *cursor, &slot);
 	end = slot_count(call.m);
 	stop = end - slot < SLOTS_AT_ONCE ? end : slot + SLOTS_AT_ONCE;

@@ -104,7 +104,7 @@ token_bump(const struct mapping *m, uint64_t hash)
 	}
 }
 
-/* The same for every key. */
+/* The same for every key, with W1: each fetch-and-add is a full fence. */
 static inline void
 token_bump_all(const struct mapping *m)
 {
