@@ -455,8 +455,7 @@ settle_word(uint64_t *word, uint32_t generation)
 
 		if (old >> SHM_MAP_UNITS == (generation & 0xffff))
 			return old & SHM_MAP_BITS;
-		if (shm_cas64(word, old, map_empty(generation)))
-			return 0;
+		(void)shm_cas64(word, old, map_empty(generation));
 	}
 }
 
