@@ -431,8 +431,6 @@ dead_worth(const struct call *call, const struct shm_extent *e)
 	uint32_t live = shm_arena_live(segment, e->number, e->generation);
 	uint32_t dead = used > live ? used - live : 0;
 
-	if (is_lasting(e) && live > copies_max(call->m, EVICT_CLEAN))
-		return 0;
 	return policy_worth_cleaning(dead, call->m->extent_bytes) ? dead : 0;
 }
 
