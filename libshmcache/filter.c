@@ -341,8 +341,6 @@ filter_error_ppm(const struct mapping *m)
 	const uint64_t *half;
 	double sum = 0;
 
-	if (m->filter == NULL)
-		return 0;
 	s = load_state(m);
 	if (!in_use(&s))
 		return 0;

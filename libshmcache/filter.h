@@ -81,7 +81,7 @@ filter_bytes(uint64_t lines)
 bool filter_may_have(const struct call *call, const void *key, size_t bytes);
 
 /* False positives of a million, by the bits that are set now; 0 if no filter is in
-   use. */
+   use.  The cache has room for one. */
 uint64_t filter_error_ppm(const struct mapping *m);
 
 /* The file that a filter is saved to: this header, then the words without tags,
