@@ -196,6 +196,8 @@ groups_now(struct watcher *w)
 	return groups;
 }
 
+/* (The changes are loaded first, and so before `stopping`, which is stored before
+   it is counted as one: what comes after that ends the sleep.) */
 static void *
 run(void *argument)
 {
@@ -204,29 +206,28 @@ run(void *argument)
 	uint64_t look_at_ms = 0;
 	struct list list;
 
-	while (shm_load32(&w->stopping) == 0) {
+	for (;;) {
+		uint32_t changes = (uint32_t)shm_load64_acquire(&w->changes);
 		uint64_t now_ms = shm_clock_ms(), until_ms;
 		bool fresh = now_ms >= look_at_ms;
 
+		if (shm_load32(&w->stopping) != 0)
+			return NULL;
 		list.is_short = false;
 		list.count = 1;
-		list.words[0] = shm_futex(
-		    &w->changes, (uint32_t)shm_load64_acquire(&w->changes));
+		list.words[0] = shm_futex(&w->changes, changes);
 		if (fresh) {
 			random = random * 1664525u + 1013904223u;
 			look_at_ms = now_ms + wait_look_ms(random >> 16);
 		}
 		judge(w, groups_now(w), fresh, &list);
 		until_ms = settle(w, now_ms);
-		if (shm_load32(&w->stopping) != 0)
-			break;
 		if (until_ms == UINT64_MAX)
 			until_ms = now_ms + LONG_MS;
 		else if (until_ms > look_at_ms)
 			until_ms = look_at_ms;
 		sleep_on(w, &list, until_ms - now_ms);
 	}
-	return NULL;
 }
 
 /* The application's signals are not for this thread. */
