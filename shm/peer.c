@@ -248,8 +248,6 @@ shm_peer_release(struct shm_peer *peer)
 		uint64_t orphaned =
 		    shm_claim_freed(peer->claim) | SHM_CLAIM_ORPHANED;
 
-		if ((handles & SHM_PEER_ORPHANED) != 0)
-			return;
 		/* Before the bit: whoever sees the bit may free the peer. */
 		if (shm_cas64(&peer->shared->claim, peer->claim, orphaned))
 			peer->claim = orphaned;
