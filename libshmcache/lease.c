@@ -51,7 +51,8 @@ is_beside(uint64_t word, uint64_t side)
 	return (side >> TIME_BITS) == (word & WORD_SEQ);
 }
 
-/* Has a held lease's deadline passed?  One that has none gets it now. */
+/* Has a held lease's deadline passed?  One that has none gets it now; not if it
+   has passed on, for then what lies there is the next one's. */
 static bool
 is_late(const struct call *call, struct lease_shared *l, uint64_t word,
     uint64_t lease_ms)
@@ -61,7 +62,9 @@ is_late(const struct call *call, struct lease_shared *l, uint64_t word,
 
 	if (is_beside(word, side))
 		return now_ms >= (side & TIME);
-	(void)shm_cas64(&l->deadline, side, beside(word, now_ms + lease_ms));
+	if (shm_load64_acquire(&l->word) == word)
+		(void)shm_cas64(
+		    &l->deadline, side, beside(word, now_ms + lease_ms));
 	return false;
 }
 

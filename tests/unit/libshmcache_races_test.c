@@ -1,84 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libshmcache_races_test.c - two changes of one word, in every order
- *
- * A compare-and-swap that always won would be right but for what others do
- * between the load before it and itself.  Here one thread makes a change
- * instruction by instruction (steps.h), and after the n-th, for each n, another
- * makes one of the same word; both must be there in the end.
+ * libshmcache_races_test.c - two changes of one word, in every order (race.h)
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "libshmcache/filter.h"
 #include "libshmcache/ghost.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/token.h"
-#include "tests/support/other.h"
-#include "tests/support/steps.h"
 #include "tests/unit/cache_support.h"
+#include "tests/unit/race.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct shmcache *cache;
 static struct mapping *m;
 static struct shm_segment *segment;
-static struct prng prng;
 static struct shm_peer *own; /* the stepped thread's */
-
-struct race {
-	void (*prepare)(void);
-	void (*first)(void);
-	void (*second)(void);
-	bool (*is_right)(void);
-};
-
-struct run {
-	const struct race *race;
-	uint64_t at;
-	bool came;
-};
-
-static bool
-come_between(void *context, uint64_t step)
-{
-	struct run *run = context;
-
-	if (step < run->at)
-		return true;
-	run->came = true;
-	let_other(run->race->second);
-	return false;
-}
-
-static void
-do_first(void *argument)
-{
-	((struct run *)argument)->race->first();
-}
-
-/* After each instruction, or some hundred of them. */
-#define TRIES_MAX 120u
-
-static void
-run_race(const struct race *race)
-{
-	struct run run = { .race = race, .at = UINT64_MAX };
-	uint64_t steps, stride;
-
-	race->prepare();
-	steps = steps_run(come_between, &run, do_first, &run);
-	let_other(race->second);
-	assert_true(race->is_right());
-	stride = 1 + steps / TRIES_MAX;
-	for (run.at = 1 + prng_below(&prng, stride); run.at < steps;
-	     run.at += stride) {
-		run.came = false;
-		race->prepare();
-		(void)steps_run(come_between, &run, do_first, &run);
-		if (!run.came)
-			let_other(race->second);
-		if (!race->is_right())
-			fail_msg("wrong when the other comes after "
-				 "instruction %u",
-			    (unsigned)run.at);
-	}
-}
 
 static void
 do_nothing(void)
@@ -424,6 +366,107 @@ builds_are_told_apart(void **state)
 	    do_nothing, begin_first, begin_second, is_one_build_left });
 }
 
+/* Keys that are added to one: some are in the same words. */
+
+#define FILTER_KEYS 40u
+
+static void
+begin_build(void)
+{
+	(void)filter_begin(m, 1, &generations[0]);
+}
+
+static void
+add_one(void)
+{
+	(void)filter_add(m, 0, "one", 3);
+}
+
+static void
+add_many(void)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < FILTER_KEYS; i++) {
+		test_key(name, "many", i);
+		(void)filter_add(m, 0, name, strlen(name));
+	}
+}
+
+static bool
+are_all_added(void)
+{
+	struct call call = enter();
+	bool all = filter_publish(m, generations[0]) == 0 &&
+		   filter_may_have(&call, "one", 3);
+	char name[32];
+
+	for (unsigned i = 0; i < FILTER_KEYS; i++) {
+		test_key(name, "many", i);
+		all = all && filter_may_have(&call, name, strlen(name));
+	}
+	call_leave();
+	return all;
+}
+
+static void
+keys_are_added(void **state)
+{
+	(void)state;
+	run_race(
+	    &(struct race){ begin_build, add_one, add_many, are_all_added });
+}
+
+/* A filter is copied while the next ones are built over it. */
+
+static struct filter_file file;
+static uint64_t *bits; /* of the copy */
+static int copying;
+
+static void
+use_one(void)
+{
+	begin_build();
+	add_one();
+	(void)filter_publish(m, generations[0]);
+}
+
+static void
+copy_filter(void)
+{
+	copying = filter_copy(m, &file, bits);
+}
+
+static void
+build_two_more(void)
+{
+	use_one();
+	begin_build();
+}
+
+static bool
+is_copy_of_one(void)
+{
+	unsigned count = 0;
+
+	if (copying != 0)
+		return copying == -EAGAIN;
+	for (uint64_t i = 0; i < m->filter_lines * FILTER_LINE_WORDS; i++)
+		count += (unsigned)__builtin_popcountll(bits[i]);
+	return count == FILTER_LINE_WORDS;
+}
+
+static void
+filters_are_copied_whole(void **state)
+{
+	(void)state;
+	bits = calloc(m->filter_lines * FILTER_LINE_WORDS, sizeof(*bits));
+	assert_non_null(bits);
+	run_race(&(struct race){
+	    use_one, copy_filter, build_two_more, is_copy_of_one });
+	free(bits);
+}
+
 /* Invalidations. */
 
 static void
@@ -443,6 +486,69 @@ flushes_are_in_order(void **state)
 {
 	(void)state;
 	run_race(&(struct race){ do_nothing, flush, flush, is_all_flushed });
+}
+
+/* The bit of the flush word that says that somebody records. */
+
+static struct shmcache_recorder recorders[2];
+static int recording[2];
+
+static void
+record_nothing(void)
+{
+	m->shared->record = 0;
+	m->shared->flush &= ~CACHE_RECORDING;
+}
+
+static void
+record_first(void)
+{
+	recording[0] = shmcache_record_begin(cache, 1, &recorders[0]);
+}
+
+static void
+record_second(void)
+{
+	recording[1] = shmcache_record_begin(cache, 1, &recorders[1]);
+}
+
+static bool
+does_one_record(void)
+{
+	return (recording[0] == 0) != (recording[1] == 0) &&
+	       mapping_recording(m);
+}
+
+static void
+record_alone(void)
+{
+	record_nothing();
+	record_first();
+}
+
+static void
+end_recording(void)
+{
+	(void)shmcache_record_end(cache, &recorders[0]);
+}
+
+static bool
+is_the_flush_kept(void)
+{
+	return mapping_flushed(m) == m->shared->seq;
+}
+
+static void
+recorders_lose_no_flush(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    record_nothing, record_first, record_second, does_one_record });
+	run_race(&(struct race){
+	    record_nothing, record_first, flush, is_the_flush_kept });
+	run_race(&(struct race){
+	    record_alone, end_recording, flush, is_the_flush_kept });
+	record_nothing();
 }
 
 /* Words of the index. */
@@ -545,6 +651,78 @@ words_change_once(void **state)
 	    &(struct race){ write_two, put_first, put_second, is_one_put });
 }
 
+/* A word that was taken away, and whose slot was given to another key, is not
+   taken back. */
+
+static struct shmcache *narrow; /* all keys have the same window */
+static const char *const neighbours[] = { "a", "b", "c" };
+
+static void
+write_two_in_narrow(void)
+{
+	struct call call = { .m = NULL };
+
+	for (size_t i = 0; i < TEST_COUNT_OF(neighbours); i++)
+		(void)shmcache_delete(narrow, neighbours[i], 1);
+	(void)shmcache_delete(narrow, "key", 3);
+	(void)call_enter(narrow, CALL_WRITES, &call);
+	test_hash(&call, "key", &key);
+	words[0] = test_write_unlinked(&call, "key", "one");
+	words[1] = test_write_unlinked(&call, "key", "two");
+	call_leave();
+}
+
+static void
+put_in_narrow(unsigned who)
+{
+	static const struct put_rule rule = { .only_new = true };
+	struct call call = { .m = NULL };
+
+	(void)call_enter(narrow, CALL_WRITES, &call);
+	put[who] = (int)index_put(&call, &key, words[who], &rule);
+	call_leave();
+}
+
+static void
+put_first_in_narrow(void)
+{
+	put_in_narrow(0);
+}
+
+static void
+put_second_and_neighbours(void)
+{
+	put_in_narrow(1);
+	for (size_t i = 0; i < TEST_COUNT_OF(neighbours); i++)
+		(void)test_set(narrow, neighbours[i], "value");
+}
+
+static bool
+are_neighbours_there(void)
+{
+	for (size_t i = 0; i < TEST_COUNT_OF(neighbours); i++)
+		if (!test_has(narrow, neighbours[i], "value"))
+			return false;
+	return (put[0] == PUT_NEW) != (put[1] == PUT_NEW);
+}
+
+static void
+put_no_neighbour(void)
+{
+	(void)test_set(narrow, "a", "value");
+}
+
+static void
+slots_of_others_are_left_alone(void **state)
+{
+	(void)state;
+	narrow = test_cache_of_one_window();
+	let_other(put_no_neighbour); /* it has its slot */
+	run_race(&(struct race){ write_two_in_narrow, put_first_in_narrow,
+	    put_second_and_neighbours, are_neighbours_there });
+	assert_int_equal(shmcache_close(narrow), 0);
+}
+
 /* Counters and times to live, in place. */
 
 static void
@@ -603,10 +781,45 @@ is_touched(void)
 	       ttl_ms > 7000000 && (*found.entry.expiry & 1) != 0;
 }
 
+/* A touch that looked before the entry expired, and changes it after that. */
+
+static bool touched_late;
+
+static void
+set_expired(void)
+{
+	set_mortal();
+	*found.entry.expiry = 1u << 1;
+	touched_late = false;
+}
+
+static void
+get_mortal(void)
+{
+	char buffer[16];
+
+	(void)shmcache_get(
+	    cache, "mortal", 6, buffer, sizeof(buffer), NULL, NULL);
+}
+
+static void
+touch_late(void)
+{
+	touched_late = shm_cas64(found.entry.expiry, 1u << 1, 1ull << 50);
+}
+
+static bool
+is_touch_kept(void)
+{
+	return !touched_late || test_has(cache, "mortal", "value");
+}
+
 static void
 entries_change_in_place(void **state)
 {
 	(void)state;
+	run_race(&(struct race){
+	    set_expired, get_mortal, touch_late, is_touch_kept });
 	run_race(&(struct race){ set_counter, add_1, add_10, is_it_18 });
 	run_race(&(struct race){ set_mortal, freeze, touch, is_touched });
 	run_race(&(struct race){ set_mortal, touch, freeze, is_touched });
@@ -834,6 +1047,19 @@ is_a_ghost_there(void)
 }
 
 static void
+add_ghost_of_first_only(void)
+{
+	forget_ghosts();
+	add_ghost_first();
+}
+
+static void
+take_ghost_first(void)
+{
+	(void)ghost_take(m, &ghosts[0]);
+}
+
+static void
 ghosts_are_not_overwritten(void **state)
 {
 	(void)state;
@@ -845,6 +1071,77 @@ ghosts_are_not_overwritten(void **state)
 		skip();
 	run_race(&(struct race){ forget_ghosts, add_ghost_first,
 	    add_ghost_second, is_a_ghost_there });
+	run_race(&(struct race){ add_ghost_of_first_only, take_ghost_first,
+	    add_ghost_second, is_a_ghost_there });
+}
+
+/* In a child of _Fork(), another thread finds its handles anew, just when this
+   one is about to. */
+
+static struct mapping *found_anew;
+
+static void
+get_as_other(void)
+{
+	(void)shmcache_exists(cache, "key", 3);
+	found_anew = cache->mapping;
+}
+
+static bool
+let_other_recover(void *context, uint64_t step)
+{
+	if (*cache_not_forked != FORKED)
+		return false; /* too late */
+	if (step < *(uint64_t *)context)
+		return true;
+	let_other(get_as_other);
+	return false;
+}
+
+static void
+exists_stepped(void *context)
+{
+	*(int *)context = shmcache_exists(cache, "key", 3);
+}
+
+/* 0: all is well; 1: the other came too late; else what was wrong. */
+static int
+recover_with_other(uint64_t at)
+{
+	struct mapping *before = cache->mapping;
+	int result = -1;
+
+	if (!other_begin())
+		return 2;
+	found_anew = NULL;
+	(void)steps_run(let_other_recover, &at, exists_stepped, &result);
+	if (!other_end() || result != 1)
+		return 3;
+	if (found_anew == NULL)
+		return 1;
+	return found_anew != before && cache->mapping == found_anew ? 0 : 4;
+}
+
+static void
+threads_of_a_child_find_its_handles_once(void **state)
+{
+	int result = 0;
+
+	(void)state;
+	for (uint64_t at = 1; result == 0; at += 2) {
+		int status = 0;
+		pid_t pid = _Fork();
+
+		if (pid == 0) {
+			(void)alarm(10);
+			_exit(recover_with_other(at));
+		}
+		assert_true(pid > 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		result = WEXITSTATUS(status);
+	}
+	assert_int_equal(result, 1);
 }
 
 static int
@@ -853,14 +1150,13 @@ setup(void **state)
 	struct shmcache_options o = test_options();
 
 	(void)state;
-	test_random(&prng, 1);
 	o.filter_items = 100;
 	o.policy = "s3fifo";
 	o.latency_sample = SHMCACHE_SAMPLE_OFF;
 	cache = test_cache_of(&o);
 	m = cache->mapping;
 	segment = m->segment;
-	if (!other_begin())
+	if (!race_begin(1))
 		return -1;
 	let_other(add_1); /* both have their slots */
 	test_set_ok(cache, "key", "value");
@@ -888,13 +1184,18 @@ main(void)
 		RACE(slots_are_claimed),
 		RACE(tokens_count),
 		RACE(builds_are_told_apart),
+		RACE(keys_are_added),
+		RACE(filters_are_copied_whole),
 		RACE(flushes_are_in_order),
+		RACE(recorders_lose_no_flush),
 		RACE(words_change_once),
+		RACE(slots_of_others_are_left_alone),
 		RACE(entries_change_in_place),
 		RACE(one_leads_and_one_locks),
 		RACE(fills_do_not_follow_sets),
 		RACE(copies_without_a_pin_are_whole),
 		RACE(ghosts_are_not_overwritten),
+		RACE(threads_of_a_child_find_its_handles_once),
 	};
 
 	if (!steps_possible()) {

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libshmcache_load_races_test.c - leases and limits of loads, changed by two at
+ * once (race.h)
+ */
+#include "libshmcache/lease.h"
+#include "libshmcache/owner.h"
+#include "tests/unit/cache_support.h"
+#include "tests/unit/race.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define KEY       "load"
+#define KEY_BYTES 4
+
+static struct shmcache *cache;
+static struct mapping *m;
+static struct key key;
+static struct lease_shared *place; /* the key's lease */
+
+/* What lies beside the lease's word, and carries its seq. */
+
+static bool
+is_beside(uint64_t side)
+{
+	return side >> 42 == (place->word & WORD_SEQ);
+}
+
+static bool
+is_held(void)
+{
+	return (place->word & WORD_STATE) == 1ull << WORD_STATE_SHIFT;
+}
+
+static bool
+has_own_deadline(void)
+{
+	return is_held() && is_beside(place->deadline);
+}
+
+static struct call
+enter(void)
+{
+	struct call call = { .m = NULL };
+
+	(void)call_enter(cache, CALL_WRITES, &call);
+	return call;
+}
+
+static void
+free_lease(void)
+{
+	place->word = (place->word + 1) & WORD_SEQ;
+	*token_at(m, key.hash) = token_fingerprint(key.hash) | 5;
+}
+
+/* Takes the lease, from whoever has it once the time that is given is over. */
+static struct lease
+take_lease(uint64_t lease_ms)
+{
+	struct call call = enter();
+	struct lease lease = { .place = LEASE_NONE };
+	int error;
+
+	(void)lease_take(&call, &key, lease_ms, false, &lease, &error);
+	call_leave();
+	return lease;
+}
+
+/* A waiter gives the lease a deadline while it passes on. */
+
+static struct lease held_by_other;
+
+static void
+take_by_other(void)
+{
+	held_by_other = take_lease(60000);
+}
+
+/* Its owner was stopped before it had a deadline. */
+static void
+take_without_deadline(void)
+{
+	free_lease();
+	let_other(take_by_other);
+	place->deadline = 0;
+}
+
+static void
+wait_for_it(void)
+{
+	struct call call = enter();
+	struct lease lease;
+
+	(void)lease_is_held(&call, &key, false, &lease);
+	call_leave();
+}
+
+static void
+pass_on(void)
+{
+	struct call call = enter();
+
+	(void)lease_release(&call, &held_by_other);
+	call_leave();
+	take_by_other();
+}
+
+static void
+waiters_leave_the_next_its_deadline(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    take_without_deadline, wait_for_it, pass_on, has_own_deadline });
+}
+
+/* A lease is taken over before it has its deadline. */
+
+static void
+take_it(void)
+{
+	(void)take_lease(60000);
+}
+
+static void
+take_over(void)
+{
+	(void)take_lease(0); /* gives it a deadline, which has passed then */
+	(void)take_lease(60000);
+}
+
+static void
+late_owners_leave_the_next_its_deadline(void **state)
+{
+	(void)state;
+	run_race(
+	    &(struct race){ free_lease, take_it, take_over, has_own_deadline });
+}
+
+/* A failure is noted while the next load fails. */
+
+static struct lease failing;
+static uint64_t next_word; /* of the next load's failure; 0: there was none */
+
+static void
+take_to_fail(void)
+{
+	free_lease();
+	failing = take_lease(60000);
+	next_word = 0;
+}
+
+static void
+fail_with(const struct lease *lease, int error)
+{
+	struct call call = enter();
+	const struct shmcache_token token = { .token = *token_at(m, key.hash),
+		.seq = m->shared->seq };
+
+	lease_fail(&call, lease, error, 60000, &token);
+	call_leave();
+}
+
+static void
+fail_first(void)
+{
+	fail_with(&failing, -EIO);
+}
+
+static void
+take_and_fail(void)
+{
+	struct lease lease = take_lease(60000);
+
+	if (lease.word != place->word || lease.word == failing.word)
+		return; /* the other's, or its failure */
+	fail_with(&lease, -EPERM);
+	next_word = place->word;
+}
+
+static bool
+is_failure_whole(void)
+{
+	int error = -(int)(uint32_t)place->error;
+
+	return is_beside(place->deadline) && is_beside(place->error) &&
+	       place->began >> 48 == (place->word & WORD_SEQ & 0xffff) &&
+	       error == (next_word != 0 ? -EPERM : -EIO) &&
+	       (next_word == 0 || next_word == place->word);
+}
+
+static void
+failures_are_noted_whole(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    take_to_fail, fail_first, take_and_fail, is_failure_whole });
+}
+
+/* Loads are counted by their rates. */
+
+static uint64_t began_ms;
+
+static void
+count_no_loads(void)
+{
+	place->rate = 0;
+	began_ms = mapping_now_ms(m);
+}
+
+static void
+count_load(void)
+{
+	struct call call = enter();
+
+	(void)lease_may_by_rate(&call, &key, 50);
+	call_leave();
+}
+
+/* 20 ms each. */
+static bool
+are_two_loads_counted(void)
+{
+	return (place->rate & ((1ull << 42) - 1)) >= began_ms + 40;
+}
+
+static struct shmcache_token tokens[2];
+static int begun[2];
+
+static void
+limit_loads(void)
+{
+	m->shared->next_load_us = 0;
+	begun[0] = begun[1] = SHMCACHE_ELIMIT;
+}
+
+static void
+begin_load(unsigned who, const char *name)
+{
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_value value = { .value = NULL };
+
+	o.max_loads_per_s = 1; /* one at a time */
+	begun[who] = shmcache_begin_load(
+	    cache, name, strlen(name), &o, &value, &tokens[who]);
+	if (begun[who] == 0)
+		(void)shmcache_abandon(cache, &tokens[who]);
+	free(value.value);
+}
+
+static void
+begin_first(void)
+{
+	begin_load(0, "one");
+}
+
+static void
+begin_second(void)
+{
+	begin_load(1, "two");
+}
+
+static bool
+does_one_load(void)
+{
+	return (begun[0] == 0) != (begun[1] == 0);
+}
+
+static void
+loads_are_counted(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    count_no_loads, count_load, count_load, are_two_loads_counted });
+	run_race(&(struct race){
+	    limit_loads, begin_first, begin_second, does_one_load });
+}
+
+static int
+setup(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct lease lease;
+
+	(void)state;
+	o.latency_sample = SHMCACHE_SAMPLE_OFF;
+	cache = test_cache_of(&o);
+	m = cache->mapping;
+	index_key(m, KEY, KEY_BYTES, &key);
+	lease = take_lease(1);
+	place = &m->leases[lease.place];
+	if (!race_begin(3))
+		return -1;
+	free_lease();
+	let_other(take_by_other); /* both have their slots */
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	(void)other_end();
+	return shmcache_close(cache);
+}
+
+#define RACE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RACE(waiters_leave_the_next_its_deadline),
+		RACE(late_owners_leave_the_next_its_deadline),
+		RACE(failures_are_noted_whole),
+		RACE(loads_are_counted),
+	};
+
+	if (!steps_possible()) {
+		(void)puts("skipped: a process cannot step itself here");
+		return 77;
+	}
+	return cmocka_run_group_tests(
+	    tests, test_group_setup_one_cpu, test_group_teardown);
+}
