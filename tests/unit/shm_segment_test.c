@@ -452,6 +452,21 @@ attaching_leaves_no_descriptor_open(void **state)
 	shm_segment_detach(s);
 }
 
+/* (Of a valid size, as another machine may have it.) */
+static void
+segment_of_other_pages_is_refused(void **state)
+{
+	struct shm_request r = test_request();
+	const char *path = test_path(test_name());
+
+	(void)state;
+	r.page_bytes = r.page_bytes == 4096 ? 16384 : 4096;
+	assert_int_equal(
+	    shm_segment_create(path, &r, TEST_SIGNATURE, 0600, NULL, NULL), 0);
+	assert_int_equal(try_attach(path, TEST_SIGNATURE), SHM_ELAYOUT);
+	assert_non_null(strstr(shm_error_take(SHM_ELAYOUT), "pages of"));
+}
+
 #define SOMEBODY 54321
 
 static int
@@ -500,6 +515,56 @@ segment_of_another_user_needs_leave(void **state)
 	assert_int_equal(allowed, 0);
 }
 
+static int
+retire_as_somebody(void *path)
+{
+	int error;
+
+	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY) != 0)
+		return 77;
+	error = shm_segment_retire(path, TEST_SIGNATURE,
+	    &(struct shm_access){ .any_owner = true }, NULL);
+	return error == -EPERM || error == -EACCES ? 0 : 1;
+}
+
+/* Nothing is marked that cannot be unlinked then: in /dev/shm, which is sticky,
+   and in a directory that somebody else may not write. */
+static void
+who_may_not_unlink_does_not_mark(void **state)
+{
+	struct shm_segment *s = test_segment();
+	char directory[128], *inside = NULL;
+	struct shm_segment *hidden;
+	int results[2];
+
+	(void)state;
+	if (geteuid() != 0 || chmod(s->path, 0666) != 0 ||
+	    chown(s->path, SOMEBODY + 1, (gid_t)-1) != 0)
+		skip();
+	(void)snprintf(directory, sizeof(directory), "%s.d", s->path);
+	assert_int_equal(mkdir(directory, 0755), 0);
+	assert_true(asprintf(&inside, "%s/segment", directory) > 0);
+	{
+		struct shm_request r = test_request();
+
+		assert_int_equal(shm_segment_create(inside, &r, TEST_SIGNATURE,
+				     0666, NULL, NULL),
+		    0);
+	}
+	hidden = test_attach(inside);
+	results[0] = test_child_run(retire_as_somebody, s->path);
+	results[1] = test_child_run(retire_as_somebody, inside);
+	assert_int_equal(unlink(inside), 0);
+	assert_int_equal(rmdir(directory), 0);
+	free(inside);
+	assert_int_equal(results[0], 0);
+	assert_int_equal(results[1], 0);
+	assert_false(shm_segment_retired(s));
+	assert_false(shm_segment_retired(hidden));
+	shm_segment_detach(hidden);
+	shm_segment_detach(s);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(names_are_turned_into_paths),
 	cmocka_unit_test(bad_names_are_refused),
@@ -522,7 +587,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_is_not_ours_is_not_retired),
 	cmocka_unit_test(reopening_takes_only_the_file_that_is_mapped),
 	cmocka_unit_test(attaching_leaves_no_descriptor_open),
+	cmocka_unit_test(segment_of_other_pages_is_refused),
 	cmocka_unit_test(segment_of_another_user_needs_leave),
+	cmocka_unit_test(who_may_not_unlink_does_not_mark),
 };
 
 int
