@@ -266,6 +266,14 @@ four_items_can_be_pinned_by_a_thread(void **state)
 	assert_int_equal(shmcache_unpin(cache, NULL), -EINVAL);
 }
 
+static int
+visit_nothing(void *context, const struct shmcache_entry *entry)
+{
+	(void)context;
+	(void)entry;
+	return 0;
+}
+
 static void
 removed_cache_says_so(void **state)
 {
@@ -289,6 +297,11 @@ removed_cache_says_so(void **state)
 	assert_int_equal(shmcache_flush(cache), SHMCACHE_EREMOVED);
 	assert_int_equal(
 	    shmcache_stats(cache, &stats, sizeof(stats)), SHMCACHE_EREMOVED);
+	assert_int_equal(
+	    shmcache_hot_keys(cache, visit_nothing, NULL), SHMCACHE_EREMOVED);
+	assert_int_equal(
+	    shmcache_verify(cache, SHMCACHE_VERIFY_LIVE, NULL, NULL),
+	    SHMCACHE_EREMOVED);
 	assert_memory_equal(item.value, "value", 5);
 	assert_int_equal(shmcache_unpin(cache, &item), 0);
 	assert_int_equal(shmcache_open(cache->path, &o, &heir), 0);
@@ -815,7 +828,10 @@ slot_of_the_dead_is_taken_by_who_has_none(void **state)
 	assert_int_equal(
 	    (int)(intptr_t)in_thread(set_once, cache), SHMCACHE_EPEERS);
 	test_child_kill(child);
-	cache->mapping->denied_until_ms = 0; /* it asks again only later */
+	cache->mapping->denied_until_ms = UINT64_MAX;
+	assert_int_equal(/* it asks again only later */
+	    (int)(intptr_t)in_thread(set_once, cache), SHMCACHE_EPEERS);
+	cache->mapping->denied_until_ms = 0;
 	assert_null(in_thread(set_once, cache));
 	assert_true(test_has(cache, "k", "child"));
 	test_child_reap(child);

@@ -6,6 +6,7 @@
 #include "libshmcache/evict.h"
 #include "libshmcache/expire.h"
 #include "shm/pin.h"
+#include "tests/support/steps.h"
 #include "tests/unit/cache_support.h"
 
 #include <stdlib.h>
@@ -291,6 +292,22 @@ no_more_of_an_extent_is_copied_than_allowed(void **state)
 }
 
 static void
+most_read_are_kept_wherever_they_lie(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full;
+	unsigned count = fill_extent(cache, "k", &full);
+
+	for (unsigned i = 0; i < POLICY_MARKS_MAX; i++)
+		for (unsigned n = i == 0 ? 0 : count - 3; n < count; n++)
+			read_nth(cache, "k", n);
+	assert_true(evict(cache, full, EVICT_JUDGE));
+	for (unsigned n = count - 3; n < count; n++)
+		assert_true(has_nth(cache, "k", n));
+	assert_true(test_stats(cache).second_chances > 3);
+}
+
+static void
 cleaning_keeps_what_was_not_read_either(void **state)
 {
 	struct shmcache *cache = *state;
@@ -435,6 +452,102 @@ started_entries_that_nothing_names_are_passed_over(void **state)
 	test_assert_sound(cache);
 }
 
+/* An entry that was much read and that nothing names any more, and nobody
+   marked as dead. */
+static void
+write_forgotten(const struct call *call)
+{
+	char value[VALUE_BYTES + 1] = "";
+	uint64_t offset, word;
+	struct entry entry = { .bytes = 0 };
+	uint32_t extent;
+
+	memset(value, 'x', VALUE_BYTES);
+	word = test_write_unlinked(call, "forgotten", value);
+	assert_true(index_place(call->m, word, &offset, &extent));
+	if (!entry_open(call->m, offset, &entry))
+		fail();
+	entry.shared->ref = POLICY_MARKS_MAX;
+	shm_arena_account(call->m->segment, extent,
+	    shm_arena_state(call->m->segment, extent).generation,
+	    -(int64_t)entry.bytes);
+}
+
+/* They take the place of none that live, as there is room for all of those. */
+static void
+forgotten_entries_do_not_count(void **state)
+{
+	struct shmcache *cache = *state;
+	struct call call = test_enter(cache);
+	struct shm_extent full;
+	unsigned count;
+
+	for (unsigned i = 0; i < 10; i++)
+		write_forgotten(&call);
+	call_leave();
+	count = fill_extent(cache, "k", &full);
+	for (unsigned n = 0; n < count; n++)
+		read_nth(cache, "k", n);
+	assert_true(evict(cache, full, EVICT_JUDGE));
+	for (unsigned n = 0; n < count; n++)
+		assert_true(has_nth(cache, "k", n));
+	test_assert_sound(cache);
+}
+
+static bool
+fill_reserve(struct shmcache *cache)
+{
+	struct call call = test_enter(cache);
+	uint32_t free = shm_arena_count_free(call.m->segment, 99);
+	uint32_t freed = evict_fill_reserve(&call, free + 1);
+
+	call_leave();
+	return freed > 0;
+}
+
+/* Of two extents that are being emptied, the one that nobody is at. */
+static void
+abandoned_extent_is_finished(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full[2];
+	struct shm_peer *evictor;
+
+	(void)fill_extent(cache, "a", &full[0]);
+	(void)fill_extent(cache, "b", &full[1]);
+	assert_true(full[0].number < full[1].number);
+	for (unsigned i = 0; i < 2; i++)
+		full[i] = leave_evicting(cache, full[i]);
+	assert_int_equal(shm_peer_claim(cache->mapping->segment, &evictor), 0);
+	shm_pin_set(evictor, SHM_PIN_SCAN, full[1].number);
+	assert_true(fill_reserve(cache));
+	assert_int_equal(state_of(cache, full[0].number).state, SHM_FREE);
+	assert_int_equal(state_of(cache, full[1].number).state, SHM_EVICTING);
+	shm_peer_release(evictor);
+}
+
+/* An extent of entries that have expired is swept before others are evicted. */
+static void
+expired_extents_are_swept_first(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full[2];
+	unsigned counts[2];
+	char key[32];
+
+	counts[0] = fill_extent(cache, "live", &full[0]);
+	counts[1] = fill_extent(cache, "due", &full[1]);
+	for (unsigned n = 0; n < counts[1]; n++)
+		test_expire(cache, test_key(key, "due", n));
+	shm_arena_lower_hint(
+	    cache->mapping->segment, full[1].number, full[1].generation, 1);
+	assert_true(fill_reserve(cache));
+	assert_int_equal(test_stats(cache).expired_swept, counts[1]);
+	assert_int_equal(test_stats(cache).evictions, 0);
+	for (unsigned n = 0; n < counts[0]; n++)
+		assert_true(has_nth(cache, "live", n));
+}
+
 static void
 extent_of_a_writer_is_not_evicted(void **state)
 {
@@ -517,18 +630,18 @@ pin_everything(struct shmcache *cache, struct shm_peer *peers[64])
 }
 
 static void
-set_is_busy_if_writers_stand_still_in_all_extents(void **state)
+set_is_busy_if_writers_stand_still(bool volatile_only)
 {
 	struct shmcache_options o = test_options();
 	struct shm_peer *peers[64];
 	struct shmcache *cache;
 	int result = 0;
 
-	(void)state;
+	o.volatile_only = volatile_only;
 	o.peer_slots = 70;
 	o.capacity_bytes += 40u << 10; /* for their tables */
 	cache = test_cache_of(&o);
-	test_set_ok(cache, "old", "value");
+	test_set_mortal(cache, "old", "value");
 	pin_everything(cache, peers);
 	for (unsigned n = 0; n < 3000 && result == 0; n++)
 		result = set_nth(cache, "new", n);
@@ -541,6 +654,15 @@ set_is_busy_if_writers_stand_still_in_all_extents(void **state)
 	assert_int_equal(set_nth(cache, "new", 3000), 0);
 	test_assert_sound(cache);
 	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* (And not full, where only some entries may not be evicted.) */
+static void
+set_is_busy_if_writers_stand_still_in_all_extents(void **state)
+{
+	(void)state;
+	set_is_busy_if_writers_stand_still(false);
+	set_is_busy_if_writers_stand_still(true);
 }
 
 static void
@@ -721,6 +843,8 @@ ghost_goes_to_the_main_log(void **state)
 		assert_int_equal(set_nth(cache, "cold", n++), 0);
 	assert_int_equal(set_nth(cache, "back", 0), 0);
 	assert_int_equal(test_extent_of(cache, "back-0").log, LOG_MAIN);
+	read_nth(cache, "back", 0); /* no window there: a mark at once */
+	assert_int_equal(test_find(cache, "back-0").entry.shared->ref, 1);
 	assert_int_equal(set_nth(cache, "new", 0), 0);
 	assert_int_equal(test_extent_of(cache, "new-0").log, LOG_PROBATION);
 	test_assert_sound(cache);
@@ -757,6 +881,49 @@ good_extent_is_let_pass(void **state)
 	assert_int_equal(test_find(cache, "k-0").entry.shared->ref, 0);
 	assert_int_equal(test_stats(cache).second_chances, 0);
 	test_assert_sound(cache);
+}
+
+/* Its marks are lowered under a pin: it may not be reused meanwhile. */
+
+struct passing {
+	struct shmcache *cache;
+	struct shm_extent extent;
+	uint64_t born;
+	uint64_t pinned;
+};
+
+static bool
+look_when_renewed(void *context, uint64_t step)
+{
+	struct passing *p = context;
+
+	(void)step;
+	if (shm_arena_born(p->cache->mapping->segment, &p->extent) == p->born)
+		return true;
+	p->pinned = cache_thread.peer->shared->pins[SHM_PIN_SCAN];
+	return false;
+}
+
+static void
+let_it_pass(void *context)
+{
+	(void)fill_reserve(((struct passing *)context)->cache);
+}
+
+static void
+extent_is_pinned_while_it_passes(void **state)
+{
+	struct passing p = { .cache = *state };
+	unsigned count = fill_extent(p.cache, "k", &p.extent);
+
+	if (!steps_possible())
+		skip();
+	p.born = shm_arena_born(p.cache->mapping->segment, &p.extent);
+	for (unsigned n = 0; n < count; n++)
+		read_nth(p.cache, "k", n);
+	(void)steps_run(look_when_renewed, &p, let_it_pass, &p);
+	assert_int_equal(p.pinned, p.extent.number + 1);
+	assert_int_equal(test_stats(p.cache).extents_passed, 1);
 }
 
 /* Where more would be kept than may be copied, but not too much for cleaning:
@@ -982,6 +1149,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(copies_keep_version_ttl_flags_and_seq),
 	TEST(touch_before_the_copy_is_kept),
 	TEST(no_more_of_an_extent_is_copied_than_allowed),
+	TEST(most_read_are_kept_wherever_they_lie),
 	TEST(cleaning_keeps_what_was_not_read_either),
 	TEST(expired_and_flushed_entries_are_not_copied),
 	TEST(joining_drops_all_and_copies_nothing),
@@ -989,6 +1157,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(extents_left_evicting_are_finished_by_who_needs_room),
 	TEST(tentative_words_that_name_the_extent_are_aborted),
 	TEST(started_entries_that_nothing_names_are_passed_over),
+	TEST(forgotten_entries_do_not_count),
+	TEST(abandoned_extent_is_finished),
+	TEST(expired_extents_are_swept_first),
 	TEST(extent_of_a_writer_is_not_evicted),
 	TEST(extent_of_a_reader_is_emptied_and_stays_in_limbo),
 	TEST(survivors_without_a_destination_are_dropped),
@@ -1006,6 +1177,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(
 	    replacing_keeps_log_and_marks, set_up_s3fifo, tear_down),
 	TEST(good_extent_is_let_pass),
+	TEST(extent_is_pinned_while_it_passes),
 	TEST(rather_good_extent_keeps_all_that_was_read),
 	cmocka_unit_test(every_policy_counts_what_goes),
 	cmocka_unit_test(lasting_entries_fill_a_volatile_cache),

@@ -577,6 +577,28 @@ sweep_frees_the_slots_of_the_dead(void **state)
 	assert_true(test_has(cache, "child", "value"));
 }
 
+/* It was sealed, emptied and taken anew since it was looked at. */
+static void
+walk_of_what_has_changed_does_nothing(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent e;
+	struct call call;
+	uint64_t *hint, before, expired;
+
+	set_ttl(cache, "short", LONG_MS / 10);
+	e = test_extent_of(cache, "short");
+	hint = &shm_extent_table(cache->mapping->segment)[e.number].hint;
+	before = *hint;
+	e.generation--;
+	call = test_enter(cache);
+	expired = expire_extent(&call, &e);
+	call_leave();
+	assert_int_equal(expired, 0);
+	assert_true(*hint == before);
+	assert_int_equal(sweep(cache).expired_entries, 0);
+}
+
 static void
 sweep_raises_the_hint_only_over_what_it_saw(void **state)
 {
@@ -621,6 +643,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(sweep_recycles_limbo_when_its_readers_are_gone),
 	TEST(sweep_seals_an_active_extent_that_no_lane_names),
 	TEST(sweep_frees_the_slots_of_the_dead),
+	TEST(walk_of_what_has_changed_does_nothing),
 	TEST(sweep_raises_the_hint_only_over_what_it_saw),
 };
 

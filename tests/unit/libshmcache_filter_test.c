@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,8 +143,10 @@ swaps_forget_what_is_gone(void **state)
 		left += may_have(cache, "old", i);
 	}
 	assert_true(left < 25);
+	assert_true(test_stats(cache).filter_error_ppm > 0);
 	assert_int_equal(shmcache_filter_drop(cache), 0);
 	assert_true(may_have(cache, "old", 1) && may_have(cache, "old", 2));
+	assert_int_equal(test_stats(cache).filter_error_ppm, 0);
 	publish_list(cache, "old", 500);
 	for (unsigned i = 0; i < 500; i++)
 		assert_true(may_have(cache, "old", i));
@@ -247,8 +251,9 @@ file_path(void)
 {
 	static char path[64];
 
-	(void)snprintf(
-	    path, sizeof(path), "/tmp/shmcache-filter-%d", (int)getpid());
+	if (path[0] == 0)
+		(void)snprintf(path, sizeof(path), "/tmp/shmcache-filter-%d",
+		    (int)getpid());
 	return path;
 }
 
@@ -343,6 +348,43 @@ damaged_files_are_refused(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* In a child, with little patience: an error that is taken for an interruption
+   comes again for ever. */
+
+static int
+save_without_room(void *cache)
+{
+	const struct rlimit little = { 100, 100 };
+
+	(void)alarm(test_patience(5));
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &little) != 0)
+		return 1;
+	return shmcache_filter_save(cache, file_path()) != -EFBIG;
+}
+
+static int
+load_directory(void *cache)
+{
+	uint64_t build;
+
+	(void)alarm(test_patience(5));
+	return shmcache_filter_load(cache, "/tmp", &build) != -EISDIR;
+}
+
+static void
+files_that_cannot_be_used_are_errors(void **state)
+{
+	struct shmcache *cache = cache_with_filter(300, 0);
+
+	(void)state;
+	publish_list(cache, "in", 300);
+	assert_int_equal(test_child_run(save_without_room, cache), 0);
+	assert_int_equal(test_child_run(load_directory, cache), 0);
+	assert_int_equal(access(file_path(), F_OK), -1);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 options_are_checked(void **state)
 {
@@ -391,6 +433,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(who_was_stopped_spoils_nothing),
 	cmocka_unit_test(saved_filters_come_back),
 	cmocka_unit_test(damaged_files_are_refused),
+	cmocka_unit_test(files_that_cannot_be_used_are_errors),
 	cmocka_unit_test(options_are_checked),
 	cmocka_unit_test(strict_minds_no_error_of_no_filter),
 };

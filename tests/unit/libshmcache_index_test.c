@@ -576,9 +576,18 @@ word_is_held_finally_or_tentatively(void **state)
 #define DAMAGE_ROUNDS    (TEST_SANITIZED ? 3u : 8u)
 
 static int
+visit_nothing(void *context, const struct shmcache_entry *entry)
+{
+	(void)context;
+	(void)entry;
+	return 0;
+}
+
+static int
 set_with_damaged_window(void *context)
 {
 	struct shmcache *cache = context;
+	uint64_t cursor = 0;
 
 	(void)alarm(test_patience(PATIENCE_SECONDS));
 	for (unsigned n = 0; n < INDEX_WINDOW; n++)
@@ -590,7 +599,10 @@ set_with_damaged_window(void *context)
 		if (error != 0 && error != SHMCACHE_ECORRUPT)
 			return 1;
 	}
-	return 0;
+	for (unsigned n = 0; n < INDEX_WINDOW; n++)
+		plant(cache, n, INDEX_ADDRESS - n);
+	return shmcache_scan(cache, &cursor, NULL, visit_nothing, NULL) != 0 ||
+	       shmcache_delete_prefix(cache, "k", 1, NULL) != 0;
 }
 
 static void

@@ -7,6 +7,7 @@
 #include "libshmcache/owner.h"
 #include "libshmcache/refresh.h"
 #include "libshmcache/token.h"
+#include "tests/support/steps.h"
 #include "tests/unit/cache_support.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ struct source {
 	void (*during)(struct source *);
 	struct shmcache_loaded garbage; /* returned as it is, if not 0 */
 	int inner;                      /* of a call from within */
+	int result;
 	struct shmcache_tag tags[SHMCACHE_TAGS_MAX];
 	uint32_t tag_count;
 	jmp_buf *leave;
@@ -1011,12 +1013,284 @@ leases_pass_on(void **state)
 	assert_int_equal(
 	    lease_take(&call, &key, 1000, false, &other, &error), LEASE_TAKEN);
 	lease_fail(&call, &other, SHMCACHE_ENOENT, 60000, &token);
+	assert_false(lease_is_held(&call, &key, false, &seen));
 	lease.place = LEASE_NONE;
 	assert_int_equal(
 	    lease_take(&call, &key, 1000, false, &lease, &error), LEASE_FAILED);
 	assert_int_equal(error, SHMCACHE_ENOENT);
 	call_leave();
 	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Another thread's call: of a peer of its own. */
+static struct call
+call_of_another(const struct call *call)
+{
+	struct call other = { .m = call->m };
+
+	assert_int_equal(shm_peer_claim(call->m->segment, &other.peer), 0);
+	return other;
+}
+
+static void
+late_failure_leaves_the_next_lease_alone(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct call call = test_enter(cache), other = call_of_another(&call);
+	struct lease late = { .place = LEASE_NONE }, lease = late;
+	struct shmcache_token token = { .seq = 0 };
+	struct lease_shared *l, before;
+	struct key key;
+	int error = 0;
+
+	(void)state;
+	test_hash(&call, "key", &key);
+	token.token = token_install(call.m, key.hash);
+	assert_true(token_install(call.m, key.hash) == token.token);
+	assert_int_equal(
+	    lease_take(&other, &key, 0, false, &late, &error), LEASE_TAKEN);
+	assert_int_equal(lease_take(&call, &key, 60000, false, &lease, &error),
+	    LEASE_TAKEN_OVER);
+	l = &call.m->leases[lease.place];
+	before = *l;
+	lease_fail(&other, &late, -EIO, 60000, &token);
+	assert_memory_equal(l, &before, sizeof(before));
+	/* What was loaded without a lease fails without one. */
+	lease_fail(&other, &(struct lease){ .place = LEASE_NONE }, -EIO, 60000,
+	    &token);
+	assert_true(lease_release(&call, &lease));
+	/* A state that there is not is none. */
+	late.place = lease.place = LEASE_NONE;
+	assert_int_equal(
+	    lease_take(&other, &key, 60000, false, &late, &error), LEASE_TAKEN);
+	l->word |= WORD_STATE;
+	assert_int_equal(
+	    lease_take(&call, &key, 60000, false, &lease, &error), LEASE_TAKEN);
+	/* Nor is an owner. */
+	l->word |= 0xffffull << WORD_OWNER_SHIFT;
+	lease.place = LEASE_NONE;
+	assert_int_equal(lease_take(&call, &key, 60000, false, &lease, &error),
+	    LEASE_TAKEN_OVER);
+	shm_peer_release(other.peer);
+	call_leave();
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* The key is led by another, who lives and takes his time. */
+static struct shm_peer *
+lead_by_another(struct shmcache *cache)
+{
+	struct call call = test_enter(cache), other = call_of_another(&call);
+	struct lease lease = { .place = LEASE_NONE };
+	struct key key;
+	int error;
+
+	test_hash(&call, "key", &key);
+	assert_int_equal(lease_take(&other, &key, 60000, false, &lease, &error),
+	    LEASE_TAKEN);
+	call_leave();
+	return other.peer;
+}
+
+static void
+loads_without_a_lease_are_limited_too(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	struct shm_peer *leader = lead_by_another(s.cache);
+
+	(void)state;
+	o.timeout_ms = 1;
+	o.max_key_loads_per_s = 1;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ELIMIT);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(test_stats(s.cache).load_alone, 1);
+	shm_peer_release(leader);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+limited_loads_are_answered_by_the_stale_value(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+
+	(void)state;
+	o.stale_if_error_ms = 60000;
+	o.max_key_loads_per_s = 1;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	o.on_limit = SHMCACHE_LIMIT_FAIL;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ELIMIT);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* The version of a counter changes, and no token. */
+static void
+increments_refuse_a_fill(void **state)
+{
+	static const int64_t seven = 7;
+	struct shmcache *cache = test_cache();
+	struct shmcache_load_options o = options_of(60000);
+	char text[] = "loaded";
+	const struct shmcache_loaded loaded = { .value = text,
+		.value_bytes = 6 };
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	(void)state;
+	o.refresh_percent = 100;
+	assert_int_equal(
+	    shmcache_incr(cache, "key", 3, 0, &seven, 50000, NULL), 0);
+	assert_int_equal(
+	    shmcache_begin_load(cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	free(v.value);
+	assert_int_equal(shmcache_incr(cache, "key", 3, 1, NULL, 0, NULL), 0);
+	assert_int_equal(shmcache_fill(cache, "key", 3, &token, 0, &loaded, &o),
+	    SHMCACHE_ESTALE);
+	assert_true(test_has(cache, "key", "8"));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* The source has no such key any more, but the cache has got it meanwhile. */
+static void
+absence_leaves_what_is_newer(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	(void)state;
+	o.stale_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	free(v.value);
+	test_set_ok(s.cache, "key", "new");
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, SHMCACHE_ENOENT, NULL, &o),
+	    0);
+	assert_true(test_has(s.cache, "key", "new"));
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+what_never_expires_is_never_due(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	struct shmcache_load_options o = options_of(SHMCACHE_TTL_NONE);
+	int64_t ttl_ms;
+
+	(void)state;
+	o.stale_ms = 50;
+	o.refresh_percent = 100;
+	o.beta = 1000000;
+	assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_ttl(s.cache, "key", 3, &ttl_ms), 0);
+	assert_int_equal(ttl_ms, SHMCACHE_TTL_NONE);
+	/* Another caller has other times. */
+	o.ttl_ms = 60000;
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+remove_during(struct source *s)
+{
+	assert_int_equal(shmcache_remove(s->cache->path), 0);
+}
+
+static void
+cache_may_be_removed_by_a_loader(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+
+	(void)state;
+	o.stale_if_error_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	s.error = -EIO;
+	s.during = remove_during;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	s.error = 0;
+	s.during = NULL;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* The cache is removed between two calls within a load: that which has seen that
+   another loads, and that which is to wait for it. */
+
+static bool
+remove_after_a_call(void *context, uint64_t step)
+{
+	struct source *s = context;
+
+	(void)step;
+	if (cache_thread.inside)
+		s->inner = 1;
+	if (cache_thread.inside || s->inner == 0)
+		return true;
+	s->inner = shmcache_remove(s->cache->path);
+	return false;
+}
+
+static void
+get_stepped(void *context)
+{
+	struct source *s = context;
+
+	s->result = get(s, NULL, "value");
+}
+
+static void
+cache_may_be_removed_while_another_loads(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+
+	(void)state;
+	if (!steps_possible())
+		skip();
+	(void)lead_by_another(s.cache); /* goes with the mapping */
+	(void)steps_run(remove_after_a_call, &s, get_stepped, &s);
+	assert_int_equal(s.inner, 0);
+	assert_int_equal(s.result, SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void *
+wait_in_thread(void *context)
+{
+	struct source *s = context;
+
+	s->result = get(s, NULL, "value");
+	return NULL;
+}
+
+static void
+cache_may_be_removed_while_others_wait(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	pthread_t thread;
+
+	(void)state;
+	(void)lead_by_another(s.cache);
+	assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, &s), 0);
+	sleep_ms(20); /* so that it waits */
+	assert_int_equal(shmcache_remove(s.cache->path), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(s.result, SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
 static void
@@ -1224,6 +1498,15 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(waiters_do_as_told_when_their_time_is_over),
 	cmocka_unit_test(late_leader_is_followed),
 	cmocka_unit_test(leases_pass_on),
+	cmocka_unit_test(late_failure_leaves_the_next_lease_alone),
+	cmocka_unit_test(loads_without_a_lease_are_limited_too),
+	cmocka_unit_test(limited_loads_are_answered_by_the_stale_value),
+	cmocka_unit_test(increments_refuse_a_fill),
+	cmocka_unit_test(absence_leaves_what_is_newer),
+	cmocka_unit_test(what_never_expires_is_never_due),
+	cmocka_unit_test(cache_may_be_removed_by_a_loader),
+	cmocka_unit_test(cache_may_be_removed_while_another_loads),
+	cmocka_unit_test(cache_may_be_removed_while_others_wait),
 	cmocka_unit_test(tags_of_what_is_loaded),
 	cmocka_unit_test(tags_that_are_none_are_garbage),
 	cmocka_unit_test(kept_error_ends_with_a_change_of_the_key),

@@ -144,6 +144,7 @@ what_the_killed_leave_holds_nobody_up(void **state)
 	struct shmcache *cache = test_cache();
 	uint32_t count = cache->mapping->lock_count;
 	struct shmcache_lock l;
+	uint64_t word;
 
 	(void)state;
 	for (uint64_t s = 1; s <= 3; s++) { /* HELD, WRITING, TENTATIVE */
@@ -152,6 +153,12 @@ what_the_killed_leave_holds_nobody_up(void **state)
 		assert_int_equal(lock(cache, "name", &l), 0);
 		assert_int_equal(shmcache_unlock(cache, &l), 0);
 	}
+	/* A place that was given back is none's, whatever name is in it. */
+	plant(cache, count - 1, 0, "name");
+	word = cache->mapping->locks[count - 1].word;
+	assert_int_equal(lock(cache, "name", &l), 0);
+	assert_true(cache->mapping->locks[count - 1].word == word);
+	assert_int_equal(shmcache_unlock(cache, &l), 0);
 	/* A table full of it. */
 	for (uint32_t i = 0; i < count; i++)
 		plant(cache, i, 1 + i % 3, "other");

@@ -219,6 +219,12 @@ least_capacity_is_the_least(void **state)
 	assert_int_equal(least_named(), least);
 	o.capacity_bytes = least;
 	create_and_remove(&o, 0);
+	/* More than a segment can have. */
+	o.peer_slots = SHM_PEERS_MAX;
+	o.extent_bytes = SHM_EXTENT_MAX;
+	create_and_remove(&o, -EINVAL);
+	assert_non_null(
+	    strstr(shmcache_last_error(), "more than a segment can hold"));
 }
 
 static void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libshmcache_memory_test.c - the n-th allocation of a call fails
+ * libshmcache_memory_test.c - the n-th allocation of a call fails; and a call
+ * that takes no time
  *
  * This program's own malloc(), calloc(), realloc() and aligned_alloc() stand
  * before libc's, and fail when told to.  Each call is made again and again, with
@@ -12,6 +13,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Sanitizers bring an allocator of their own. */
 #if !TEST_SANITIZED && defined(__GLIBC__)
@@ -105,8 +109,9 @@ load_text(void *context, const void *key, size_t key_bytes,
 static int
 see_entry(void *context, const struct shmcache_entry *entry)
 {
-	(void)context;
 	(void)entry;
+	if (context != NULL)
+		++*(int *)context;
 	return 0;
 }
 
@@ -119,11 +124,15 @@ open_new(void)
 	const char *name = test_name();
 	int result = shmcache_open(name, &options, &opened);
 
+	bool whole;
+
 	if (result != 0) {
 		(void)shmcache_remove(name); /* it may be there by now */
 		return result;
 	}
-	return shmcache_close(opened);
+	whole = opened->mapping->segment->alive_until_ms != NULL;
+	result = shmcache_close(opened);
+	return whole ? result : -EIO;
 }
 
 static int
@@ -205,9 +214,9 @@ scan_values(void)
 static int
 hot_keys(void)
 {
-	int visits = shmcache_hot_keys(cache, see_entry, NULL);
+	int seen = 0, visits = shmcache_hot_keys(cache, see_entry, &seen);
 
-	return visits < 0 ? visits : 0;
+	return visits < 0 ? visits : visits == seen ? 0 : -EIO;
 }
 
 /* Of what a strict look alone shows. */
@@ -250,6 +259,42 @@ read_stats(void)
 	return shmcache_stats(cache, &stats, sizeof(stats));
 }
 
+/* There is no memory for the words either. */
+static int
+fail_at_once(void)
+{
+	return shmcache_get(cache, "", 0, NULL, 0, NULL, NULL) ==
+			   SHMCACHE_EKEY &&
+		       shmcache_last_error()[0] != 0
+		   ? 0
+		   : -EIO;
+}
+
+static int
+fail_with_words(void)
+{
+	struct shmcache *opened;
+
+	return shmcache_open("a/b", NULL, &opened) == SHMCACHE_ENAME &&
+		       shmcache_last_error()[0] != 0
+		   ? 0
+		   : -EIO;
+}
+
+/* (What it leaves is replaced by the next.) */
+static int
+save_filter(void)
+{
+	char path[64];
+	int result;
+
+	(void)snprintf(
+	    path, sizeof(path), "/tmp/shmcache-memory-%d", (int)getpid());
+	result = shmcache_filter_save(cache, path);
+	(void)unlink(path);
+	return result;
+}
+
 struct named {
 	const char *name;
 	int (*call)(void);
@@ -259,6 +304,9 @@ struct named {
 static const struct named calls[] = {
 	{ "open", open_new, false },
 	{ "open in a new thread", open_missing, true },
+	{ "a thread's first failure", fail_at_once, true },
+	{ "a thread's first failure with words", fail_with_words, true },
+	{ "filter_save", save_filter, false },
 	{ "get_alloc", get_alloc, false },
 	{ "the first call of a thread", get_alloc, true },
 	{ "get_pinned of a counter", get_counter_pinned, false },
@@ -317,13 +365,52 @@ try_call(const struct named *named)
 static void
 test_allocations_fail(void **state)
 {
+	uint64_t build;
+
+	(void)state;
+	options = test_options();
+	options.latency_sample = 1;
+	options.filter_items = 10;
+	cache = test_cache_of(&options);
+	test_set_ok(cache, KEY, "value");
+	assert_int_equal(shmcache_filter_begin(cache, &build), 0);
+	assert_int_equal(shmcache_filter_publish(cache, build), 0);
+	for (size_t i = 0; i < TEST_COUNT_OF(calls); i++)
+		try_call(&calls[i]);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* The clock stands still. */
+
+static bool is_still;
+
+int
+clock_gettime(clockid_t clock, struct timespec *time)
+{
+	if (is_still) {
+		*time = (struct timespec){ .tv_sec = 1000 };
+		return 0;
+	}
+	return (int)syscall(SYS_clock_gettime, clock, time);
+}
+
+/* What takes no time is counted as such. */
+static void
+test_least_latency(void **state)
+{
+	struct shmcache_latency latency;
+
 	(void)state;
 	options = test_options();
 	options.latency_sample = 1;
 	cache = test_cache_of(&options);
+	is_still = true;
 	test_set_ok(cache, KEY, "value");
-	for (size_t i = 0; i < TEST_COUNT_OF(calls); i++)
-		try_call(&calls[i]);
+	is_still = false;
+	assert_int_equal(
+	    shmcache_latency(cache, SHMCACHE_LATENCY_SET, &latency), 0);
+	assert_int_equal(latency.samples, 1);
+	assert_int_equal(latency.count[0], 1);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -332,6 +419,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_allocations_fail),
+		cmocka_unit_test(test_least_latency),
 	};
 
 	return cmocka_run_group_tests(

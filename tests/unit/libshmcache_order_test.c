@@ -244,9 +244,52 @@ builders_see_what_was_written_before_an_add(void **state)
 	    prepare_nothing, add_key, begin_build, is_key_seen_or_added });
 }
 
+/* A reader pins an extent and looks at the word again, a reclaimer takes the word
+   away and scans the pins (pin.h). */
+
+static uint64_t word;
+static bool is_there, is_pinned;
+
+static void
+unpin_and_link(void)
+{
+	shm_pin_clear(call.peer, SHM_PIN_ENTRY);
+	shm_store64(&word, 1);
+}
+
+static void
+pin_and_look(void)
+{
+	shm_pin_set(call.peer, SHM_PIN_ENTRY, 9);
+	is_there = shm_load64_acquire(&word) != 0;
+}
+
+static void
+unlink_and_scan(void)
+{
+	(void)shm_cas64(&word, 1, 0);
+	is_pinned =
+	    shm_pin_scan(call.m->segment, 9, 1u << SHM_PIN_ENTRY, false);
+}
+
+static bool
+is_reader_seen_or_warned(void)
+{
+	return is_pinned || !is_there;
+}
+
+static void
+reclaimers_see_pins_or_readers_that_the_word_is_gone(void **state)
+{
+	(void)state;
+	run_order(&(struct order){ unpin_and_link, pin_and_look,
+	    unlink_and_scan, is_reader_seen_or_warned });
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(loads_see_what_was_written_before_a_delete),
 	cmocka_unit_test(builders_see_what_was_written_before_an_add),
+	cmocka_unit_test(reclaimers_see_pins_or_readers_that_the_word_is_gone),
 };
 
 int

@@ -179,6 +179,8 @@ a_key_is_sampled_always_or_never(void **state)
 		sampled += count == 3;
 	}
 	assert_in_range(sampled, 400, 600); /* 5 standard deviations */
+	/* The others take no room in the ring. */
+	assert_int_equal(cache->mapping->record->head, 3 * sampled);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -372,6 +374,23 @@ removed_cache_ends_it(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Removed after the call had entered. */
+static void
+removal_under_way_is_left_alone(void **state)
+{
+	struct shmcache *cache = test_cache();
+	uint64_t *flush = &cache->mapping->shared->flush;
+	struct shmcache_recorder r;
+
+	(void)state;
+	*flush = CACHE_SEQ_MAX;
+	assert_int_equal(
+	    record_begin(cache->mapping, 1, &r), SHMCACHE_EREMOVED);
+	assert_true(*flush == CACHE_SEQ_MAX);
+	*flush = 0;
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 bad_arguments_are_refused(void **state)
 {
@@ -416,6 +435,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(one_records_at_a_time),
 	cmocka_unit_test(flush_works_while_recording),
 	cmocka_unit_test(removed_cache_ends_it),
+	cmocka_unit_test(removal_under_way_is_left_alone),
 	cmocka_unit_test(bad_arguments_are_refused),
 };
 

@@ -78,8 +78,11 @@ scan_sees_everything_once(void **state)
 
 	(void)state;
 	fill(cache, KEYS);
+	test_set_mortal(cache, "expired", "v");
+	test_expire(cache, "expired");
 	o.values = 1;
 	assert_int_equal(shmcache_scan(cache, &cursor, &o, note, &seen), KEYS);
+	assert_int_equal(shmcache_delete(cache, "expired", 7), SHMCACHE_ENOENT);
 	assert_int_equal(cursor, 0);
 	assert_int_equal(sum(&seen), KEYS);
 	assert_int_equal(shmcache_count(cache, &count), 0);
@@ -506,12 +509,76 @@ calls_are_sampled(void **state)
 	assert_int_equal(peer.alive, 1);
 	assert_in_range(peer.idle_ms, 0, 60000);
 	assert_int_equal(shmcache_close(cache), 0);
+	o.latency_sample = 1024;
+	cache = test_cache_of(&o);
+	for (unsigned i = 0; i < 100; i++)
+		test_set_ok(cache, "hot", "v");
+	assert_int_equal(
+	    shmcache_latency(cache, SHMCACHE_LATENCY_SET, &latency), 0);
+	assert_int_equal(latency.samples, 0);
+	assert_int_equal(shmcache_close(cache), 0);
 	o.latency_sample = SHMCACHE_SAMPLE_OFF;
 	cache = test_cache_of(&o);
 	test_set_ok(cache, "hot", "v");
 	assert_int_equal(
 	    shmcache_latency(cache, SHMCACHE_LATENCY_SET, &latency), 0);
 	assert_int_equal(latency.samples, 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static int
+check_name(void *name, const struct shmcache_entry *entry)
+{
+	assert_int_equal(entry->key_bytes, strlen(name));
+	assert_memory_equal(entry->key, name, entry->key_bytes);
+	return 0;
+}
+
+/* Wherever in its window it lies. */
+static void
+hot_keys_are_found_behind_others(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+	char name[32];
+
+	(void)state;
+	o.latency_sample = 1;
+	o.expected_items = 1; /* one window */
+	cache = test_cache_of(&o);
+	for (unsigned i = 0; i < 12; i++)
+		test_set_ok(cache, test_key(name, "k", i), "v");
+	for (unsigned i = 0; i < 12; i++) {
+		test_key(name, "k", i);
+		for (unsigned n = 0; n < LATENCY_HOT; n++)
+			test_read(cache, name);
+		assert_int_equal(
+		    shmcache_hot_keys(cache, check_name, name), LATENCY_HOT);
+	}
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Where another key has come to lie is nothing hot. */
+static void
+samples_of_what_is_gone_are_not_shown(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+	unsigned count = 0;
+	uint64_t slot;
+	char name[32];
+
+	(void)state;
+	o.latency_sample = 1;
+	cache = test_cache_of(&o);
+	test_set_ok(cache, "hot", "v");
+	test_read(cache, "hot");
+	slot = test_find(cache, "hot").slot;
+	assert_int_equal(shmcache_delete(cache, "hot", 3), 0);
+	assert_int_equal(shmcache_hot_keys(cache, count_visit, &count), 0);
+	for (unsigned i = 0; cache->mapping->slots[slot] == 0; i++)
+		test_set_ok(cache, test_key(name, "cold", i), "v");
+	assert_int_equal(shmcache_hot_keys(cache, count_visit, &count), 0);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -568,6 +635,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(strict_options_must_be_those_of_the_cache),
 	cmocka_unit_test(listed_owners_are_trusted),
 	cmocka_unit_test(calls_are_sampled),
+	cmocka_unit_test(hot_keys_are_found_behind_others),
+	cmocka_unit_test(samples_of_what_is_gone_are_not_shown),
 	cmocka_unit_test(latency_buckets_grow),
 	cmocka_unit_test(extents_are_described),
 };

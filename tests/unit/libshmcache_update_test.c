@@ -124,6 +124,8 @@ append_and_prepend_keep_time_and_flags(void **state)
 	(void)state;
 	assert_int_equal(
 	    shmcache_append(cache, "k", 1, "x", 1), SHMCACHE_ENOENT);
+	assert_int_equal(
+	    shmcache_prepend(cache, "k", 1, "x", 1), SHMCACHE_ENOENT);
 	assert_int_equal(shmcache_set(cache, "k", 1, "mid", 3, 60000, 42), 0);
 	assert_int_equal(shmcache_append(cache, "k", 1, "-end", 4), 0);
 	assert_int_equal(shmcache_prepend(cache, "k", 1, "start-", 6), 0);
@@ -501,6 +503,9 @@ many_keys_have_results_of_their_own(void **state)
 	assert_int_equal(shmcache_multi_delete(cache, deletes, MANY), MANY - 3);
 	assert_int_equal(deletes[3].result, SHMCACHE_ENOENT);
 	assert_int_equal(deletes[7].result, SHMCACHE_EKEY);
+	gets[7].key = NULL;
+	assert_int_equal(shmcache_multi_get(cache, &gets[7], 1), 0);
+	assert_int_equal(gets[7].result, SHMCACHE_EKEY);
 	assert_int_equal(shmcache_multi_get(cache, NULL, 0), 0);
 	assert_int_equal(shmcache_multi_get(cache, NULL, 1), -EINVAL);
 	assert_int_equal(shmcache_multi_set(cache, NULL, 1), -EINVAL);

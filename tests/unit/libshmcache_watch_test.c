@@ -379,6 +379,8 @@ removed_cache_ends_the_watch(void **state)
 	lead(cache, "key", &token);
 	(void)watch(cache, "key", LONG_MS_OF_TEST, NULL);
 	assert_int_equal(shmcache_remove(name), 0);
+	/* (Who watches finds the handle without a mapping.) */
+	assert_int_equal(shmcache_exists(cache, "key", 3), 0);
 	(void)await(cache, SHMCACHE_EREMOVED);
 	assert_int_equal(shmcache_watch_load(cache, "key", 3, 0, NULL, NULL),
 	    SHMCACHE_EREMOVED);

@@ -736,6 +736,20 @@ lane_hint_speaks_of_one_generation(void **state)
 }
 
 static void
+room_in_what_may_not_be_written_is_none(void **state)
+{
+	struct fixture *f = *state;
+	struct shm_place place = reserve(f->peer, 0, UNIT);
+	struct shm_extent e = shm_arena_state(f->s, place.extent);
+
+	assert_false(shm_arena_needs_free(f->s, 0, UNIT));
+	assert_true(shm_arena_seal(f->s, &e));
+	assert_true(shm_arena_needs_free(f->s, 0, UNIT));
+	*lane_hint(f->s, 0) = 0;
+	assert_true(shm_arena_needs_free(f->s, 0, UNIT));
+}
+
+static void
 hint_is_the_least_of_what_was_given(void **state)
 {
 	struct fixture *f = *state;
@@ -962,6 +976,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(renewed_extent_is_the_newest_of_its_log),
 	TEST(free_extents_are_counted_no_further_than_enough),
 	TEST(lane_hint_speaks_of_one_generation),
+	TEST(room_in_what_may_not_be_written_is_none),
 	TEST(hint_is_the_least_of_what_was_given),
 	TEST(hint_is_raised_by_who_has_seen_everything),
 	TEST(hint_is_not_raised_over_what_a_walk_may_have_missed),

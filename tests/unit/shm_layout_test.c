@@ -166,6 +166,8 @@ regions_and_totals_above_one_tebibyte_are_refused(void **state)
 	(void)state;
 	r.region_bytes[7] = SHM_SEGMENT_MAX + 1;
 	assert_int_equal(shm_geometry_init(&g, &r), -EINVAL);
+	r.region_bytes[7] = UINT64_MAX - 8191; /* their sum would be small */
+	assert_int_equal(shm_geometry_init(&g, &r), -EINVAL);
 	r.region_bytes[7] = SHM_SEGMENT_MAX / 2;
 	assert_int_equal(shm_geometry_init(&g, &r), 0);
 	r.region_bytes[0] = SHM_SEGMENT_MAX / 2;

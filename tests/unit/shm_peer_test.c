@@ -534,9 +534,21 @@ own_slot_is_left_alone_if_another_took_it(void **state)
 	struct shm_segment *s = test_segment();
 	struct shm_peer *peer = claim(s);
 	uint64_t other = peer->claim + 4; /* the next incarnation */
+	int pin;
 
 	(void)state;
 	shm_peer_table(s)[0].claim = other;
+	shm_peer_release(peer);
+	assert_int_equal(claim_word(s, 0), other);
+	/* The same while items are held. */
+	shm_peer_table(s)[0].claim = 0;
+	peer = claim(s);
+	pin = shm_peer_hold(peer);
+	other = peer->claim + 4;
+	shm_peer_table(s)[0].claim = other;
+	shm_peer_release(peer);
+	assert_int_equal(claim_word(s, 0), other);
+	assert_true(shm_peer_unhold(peer, (uint32_t)pin));
 	shm_peer_release(peer);
 	assert_int_equal(claim_word(s, 0), other);
 	shm_segment_detach(s);

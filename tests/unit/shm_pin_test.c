@@ -193,6 +193,22 @@ held_pins_are_scarce_when_half_of_the_extents_are_held(void **state)
 	shm_segment_detach(s);
 }
 
+/* One peer can hold no more than four. */
+static void
+count_that_cannot_be_is_not_believed(void **state)
+{
+	struct shm_segment *s = test_segment();
+	struct shm_peer *peer = claim(s);
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		s->header->held = UINT64_MAX;
+		assert_false(shm_pin_scarce(peer));
+	}
+	shm_peer_release(peer);
+	shm_segment_detach(s);
+}
+
 static void
 pins_of_calls_are_not_held_by_anybody(void **state)
 {
@@ -282,6 +298,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(pin_of_an_orphan_counts),
 	cmocka_unit_test(
 	    held_pins_are_scarce_when_half_of_the_extents_are_held),
+	cmocka_unit_test(count_that_cannot_be_is_not_believed),
 	cmocka_unit_test(pins_of_calls_are_not_held_by_anybody),
 	cmocka_unit_test(reader_and_reclaimer_never_miss_each_other),
 };
