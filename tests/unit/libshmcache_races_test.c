@@ -218,7 +218,7 @@ are_slots_two(void)
 {
 	uint64_t high = segment->header->peer_high;
 	bool right = claim_result[0] == 0 && claim_result[1] == 0 &&
-		     claimed[0]->shared != claimed[1]->shared &&
+		     shm_peer_slot(claimed[0]) != shm_peer_slot(claimed[1]) &&
 		     high > shm_peer_slot(claimed[0]) &&
 		     high > shm_peer_slot(claimed[1]);
 
