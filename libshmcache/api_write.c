@@ -70,30 +70,30 @@ write_window_full(const struct call *call, const struct shm_place *place)
 #define KEPT_BYTES_MAX 4096u
 
 /*
- * Chooses the place of the entry, and reserves it.  *found_out: the key has `old`,
- * which stays pinned until it is replaced; but not while something is evicted,
- * lest what is to be emptied is what this call pins; nor while a large value is
- * copied, whose writers may stand still meanwhile (its memory may have to be
- * read from a disk): then each would keep an extent of its own from reuse,
- * besides the target, which they share.
+ * Chooses the place of the entry, and reserves it.  What the key has is left in
+ * rule->found, if it is to stay pinned until it is replaced.  It is not while
+ * something is evicted, lest what is to be emptied is what this call pins; nor
+ * while a large value is copied, whose writers may stand still meanwhile (its
+ * memory may have to be read from a disk): then each would keep an extent of its
+ * own from reuse, besides the target, which they share.
  */
 static int
 take_place(const struct call *call, const struct key *key,
     struct entry_content *content, struct shm_place *place_out,
-    struct found *old, bool *found_out)
+    struct found *old, struct put_rule *rule)
 {
 	uint32_t bytes = entry_bytes(content);
+	bool found = index_find(call, key, SHM_PIN_ENTRY, old);
 
-	*found_out = index_find(call, key, SHM_PIN_ENTRY, old);
-	place_choose(call, key, *found_out ? old : NULL, content);
-	if (*found_out) {
-		if (bytes <= KEPT_BYTES_MAX &&
-		    evict_reserve_room(
-			call, content->log, false, bytes, place_out) == 0)
-			return 0;
-		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
-		*found_out = false;
+	place_choose(call, key, found ? old : NULL, content);
+	if (found && bytes <= KEPT_BYTES_MAX &&
+	    evict_reserve_room(call, content->log, false, bytes, place_out) ==
+		0) {
+		rule->found = old;
+		return 0;
 	}
+	if (found)
+		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return evict_reserve(call, content->log, bytes, place_out);
 }
 
@@ -105,13 +105,10 @@ write_store(const struct call *call, const struct key *key,
 	struct shm_place place;
 	struct found old;
 	enum index_put put;
-	bool found;
-	int error = take_place(call, key, content, &place, &old, &found);
+	int error = take_place(call, key, content, &place, &old, &rule);
 
 	if (error != 0)
 		return error;
-	if (found)
-		rule.found = &old;
 	if (token == NULL)
 		token_bump(call->m, key->hash); /* W1: the target's pin */
 	entry_write(call->m, &place, content);

@@ -50,7 +50,8 @@
 int evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
     struct shm_place *place_out);
 
-/* The same where there is room: SHM_EBUSY, if something would have to be evicted. */
+/* The same where there is room (SHM_EBUSY: something would have to be evicted), for
+   what is written first or, if `moved`, comes from another extent. */
 int evict_reserve_room(const struct call *call, uint32_t log, bool moved,
     uint32_t bytes, struct shm_place *place_out);
 

@@ -415,7 +415,7 @@ index_put(const struct call *call, const struct key *key, uint64_t word,
 	const struct found *old = rule->found;
 	struct found own;
 
-	for (unsigned round = 0;; round++, old = NULL) {
+	for (unsigned round = 0;; round++) {
 		if (old == NULL && index_find(call, key, SHM_PIN_ENTRY, &own))
 			old = &own;
 		if (old != NULL) {
@@ -430,6 +430,7 @@ index_put(const struct call *call, const struct key *key, uint64_t word,
 				return PUT_REFUSED;
 			if (won)
 				return readable ? PUT_REPLACED : PUT_NEW;
+			old = NULL; /* it has changed: look again */
 		} else if (is_refused(call, key, rule->token)) {
 			return PUT_REFUSED;
 		} else {

@@ -343,7 +343,7 @@ choose_hint(const struct shm_segment *segment, uint32_t log,
 
 	if (moved && segment->lane_extents > MOVED)
 		return MOVED;
-	if (segment->lane_extents == 1)
+	if (segment->lane_extents <= 1)
 		return 0;
 	first = room_in(segment, log, shm_load64_acquire(&hints[0]));
 	second = room_in(segment, log, shm_load64_acquire(&hints[1]));

@@ -84,6 +84,8 @@ CALL(watch_cancel, shmcache_watch_cancel(cache, 1000000))
 CALL(lock_, shmcache_lock(cache, KEY, 0, &lock))
 CALL(unlock, shmcache_unlock(cache, &lock))
 CALL(flush, shmcache_flush(cache))
+CALL(flush_begin, shmcache_flush_begin(cache, &snapshot))
+CALL(flush_end, shmcache_flush_end(cache, &snapshot))
 CALL(invalidate_tag, shmcache_invalidate_tag(cache, "tag", 3))
 CALL(take_snapshot, shmcache_snapshot(cache, &snapshot))
 CALL(set_with, shmcache_set_with(cache, KEY, "v", 1, NULL))
@@ -149,6 +151,8 @@ static const struct {
 	{ "lock", lock_, REMOVED, RDONLY },
 	{ "unlock", unlock, REMOVED, RDONLY },
 	{ "flush", flush, REMOVED, RDONLY },
+	{ "flush_begin", flush_begin, REMOVED, RDONLY },
+	{ "flush_end", flush_end, REMOVED, RDONLY },
 	{ "invalidate_tag", invalidate_tag, REMOVED, RDONLY },
 	{ "snapshot", take_snapshot, REMOVED, DONE },
 	{ "set_with", set_with, REMOVED, RDONLY },
