@@ -51,20 +51,37 @@ is_beside(uint64_t word, uint64_t side)
 	return (side >> TIME_BITS) == (word & WORD_SEQ);
 }
 
-/* Has a held lease's deadline passed?  One that has none gets it now; not if it
-   has passed on, for then what lies there is the next one's. */
-static bool
-is_late(const struct call *call, struct lease_shared *l, uint64_t word,
-    uint64_t lease_ms)
+static uint64_t *
+word_at(const struct call *call, uint32_t place)
 {
-	uint64_t side = shm_load64_acquire(&l->deadline);
+	struct lease_shared *l = &call->m->leases[place & ~LEASE_ALONE];
+
+	return (place & LEASE_ALONE) != 0 ? &l->alone : &l->word;
+}
+
+static uint64_t *
+deadline_at(const struct call *call, uint32_t place)
+{
+	struct lease_shared *l = &call->m->leases[place & ~LEASE_ALONE];
+
+	return (place & LEASE_ALONE) != 0 ? &l->alone_deadline : &l->deadline;
+}
+
+/* Has a held word's deadline passed?  One that has none gets it now; not if it has
+   passed on, for then what lies there is the next one's. */
+static bool
+is_late(
+    const struct call *call, uint32_t place, uint64_t word, uint64_t lease_ms)
+{
+	uint64_t *deadline = deadline_at(call, place);
+	uint64_t side = shm_load64_acquire(deadline);
 	uint64_t now_ms = mapping_now_ms(call->m);
 
 	if (is_beside(word, side))
 		return now_ms >= (side & TIME);
-	if (shm_load64_acquire(&l->word) == word)
+	if (shm_load64_acquire(word_at(call, place)) == word)
 		(void)shm_cas64(
-		    &l->deadline, side, beside(word, now_ms + lease_ms));
+		    deadline, side, beside(word, now_ms + lease_ms));
 	return false;
 }
 
@@ -101,19 +118,31 @@ failure(const struct call *call, const struct key *key,
 	return -(int)(uint32_t)error;
 }
 
+/* Puts our deadline beside our word, also over the one of somebody who found none
+   there.  If the word is not ours any more, that is none of its seq. */
+static void
+set_deadline(
+    uint64_t *deadline, uint64_t before, uint64_t word, uint64_t until_ms)
+{
+	if (shm_cas64(deadline, before, beside(word, until_ms)))
+		return;
+	before = shm_load64(deadline);
+	if (is_beside(word, before))
+		(void)shm_cas64(deadline, before, beside(word, until_ms));
+}
+
 /* One CAS, and the deadline. */
 static bool
 claim(const struct call *call, uint32_t place, uint64_t word, uint64_t print,
     uint64_t lease_ms, struct lease *lease)
 {
-	struct lease_shared *l = &call->m->leases[place];
-	uint64_t side = shm_load64(&l->deadline);
+	uint64_t *deadline = deadline_at(call, place);
+	uint64_t side = shm_load64(deadline);
 	uint64_t mine = word_next(word, HELD, print, owner_self(call));
 
-	if (!shm_cas64(&l->word, word, mine))
+	if (!shm_cas64(word_at(call, place), word, mine))
 		return false;
-	(void)shm_cas64(&l->deadline, side,
-	    beside(mine, mapping_now_ms(call->m) + lease_ms));
+	set_deadline(deadline, side, mine, mapping_now_ms(call->m) + lease_ms);
 	*lease = (struct lease){ .place = place, .word = mine };
 	return true;
 }
@@ -137,21 +166,22 @@ judge_own(const struct call *call, const struct key *key, uint32_t place,
 	if ((word & WORD_STATE) != HELD)
 		return LEASE_TAKEN;
 	if (owner_gone_for_waiter(call, word_owner(word), fresh, &l->looked) ||
-	    is_late(call, l, word, lease_ms))
+	    is_late(call, place, word, lease_ms))
 		return LEASE_TAKEN_OVER;
 	*lease = (struct lease){ .place = place, .word = word };
 	return word_owner(word) == owner_self(call) ? LEASE_NOWHERE
 						    : LEASE_BUSY;
 }
 
-/* Is it free for a key that it does not bear the fingerprint of? */
+/* Is it free for a key that it does not bear the fingerprint of, or for a load
+   without a lease? */
 static bool
 is_vacant(
     const struct call *call, uint32_t place, uint64_t word, uint64_t lease_ms)
 {
 	return (word & WORD_STATE) != HELD ||
 	       owner_gone(call, word_owner(word), false) ||
-	       is_late(call, &call->m->leases[place], word, lease_ms);
+	       is_late(call, place, word, lease_ms);
 }
 
 /* The place that bears the key's fingerprint and is not free; PLACES if none. */
@@ -231,6 +261,24 @@ lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
 	}
 }
 
+void
+lease_take_alone(
+    const struct call *call, uint64_t lease_ms, struct lease *lease)
+{
+	uint32_t own = shm_peer_slot(call->peer);
+
+	for (uint32_t n = 0; n <= call->m->lease_mask; n++) {
+		uint32_t place =
+		    ((own + n) & call->m->lease_mask) | LEASE_ALONE;
+		uint64_t word = shm_load64_acquire(word_at(call, place));
+
+		if (is_vacant(call, place, word, lease_ms) &&
+		    claim(call, place, word, 0, lease_ms, lease))
+			return;
+	}
+	lease->place = LEASE_NONE;
+}
+
 /* HELD to `state`, unless it was taken over. */
 static bool
 give_back(const struct call *call, const struct lease *lease, uint64_t state,
@@ -238,9 +286,8 @@ give_back(const struct call *call, const struct lease *lease, uint64_t state,
 {
 	*word_out = word_next(lease->word, state, lease->word & WORD_PRINT,
 	    word_owner(lease->word));
-	return lease->place <= call->m->lease_mask &&
-	       shm_cas64(
-		   &call->m->leases[lease->place].word, lease->word, *word_out);
+	return (lease->place & ~LEASE_ALONE) <= call->m->lease_mask &&
+	       shm_cas64(word_at(call, lease->place), lease->word, *word_out);
 }
 
 bool
@@ -250,7 +297,8 @@ lease_release(const struct call *call, const struct lease *lease)
 
 	if (!give_back(call, lease, FREE, &word))
 		return lease->place == LEASE_NONE;
-	shm_futex_wake_all(&call->m->leases[lease->place].word);
+	if ((lease->place & LEASE_ALONE) == 0)
+		shm_futex_wake_all(word_at(call, lease->place));
 	return true;
 }
 
@@ -261,8 +309,10 @@ lease_fail(const struct call *call, const struct lease *lease, int error,
 	struct lease_shared *l;
 	uint64_t until, noted, began, word;
 
-	if (lease->place > call->m->lease_mask)
+	if (lease->place > call->m->lease_mask) {
+		(void)lease_release(call, lease);
 		return;
+	}
 	l = &call->m->leases[lease->place];
 	until = shm_load64(&l->deadline);
 	noted = shm_load64(&l->error);
@@ -309,7 +359,7 @@ lease_is_over(const struct call *call, const struct lease *lease, bool fresh)
 	return shm_load64_acquire(&l->word) != lease->word ||
 	       owner_gone_for_waiter(
 		   call, word_owner(lease->word), fresh, &l->looked) ||
-	       is_late(call, l, lease->word, LEASE_MS);
+	       is_late(call, lease->place, lease->word, LEASE_MS);
 }
 
 bool
@@ -328,16 +378,20 @@ lease_is_held(const struct call *call, const struct key *key, bool fresh,
 	return true;
 }
 
+static bool
+is_under_way(const struct call *call, uint32_t place)
+{
+	return !is_vacant(
+	    call, place, shm_load64(word_at(call, place)), LEASE_MS);
+}
+
 uint32_t
 lease_count(const struct call *call)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i <= call->m->lease_mask; i++) {
-		uint64_t word = shm_load64(&call->m->leases[i].word);
-
-		count += (word & WORD_STATE) == HELD &&
-			 !owner_gone(call, word_owner(word), false);
-	}
+	for (uint32_t i = 0; i <= call->m->lease_mask; i++)
+		count += (uint32_t)is_under_way(call, i) +
+			 (uint32_t)is_under_way(call, i | LEASE_ALONE);
 	return count;
 }

@@ -16,7 +16,8 @@
  * and which error (of FAILED); they carry the word's seq, and those of another
  * seq say nothing.  They are written after the word, by CAS from what was there
  * before it: whoever comes late changes nothing.  A lease whose owner was stopped
- * before that gets a deadline from the first who waits for it.
+ * before that gets a deadline from the first who waits for it or counts it, which
+ * the owner's own replaces should it go on.
  *
  * A failure is forgotten, also by who waits for it, when its key is written or
  * deleted, or everything is flushed: beside the error lie the low bits of the
@@ -33,8 +34,23 @@
  *
  * Nothing is wrong with two leaders: what they store is decided by the token
  * (token.h).  Hence a seq of 22 bits, and a fingerprint of 12: two keys that
- * share one wait for each other, wake, and look again.  A key both of whose
- * places are another's is loaded without a lease.
+ * share one wait for each other, wake, and look again.
+ *
+ * Who loads without the lease (both places are another's, or the caller waits for
+ * its owner no more) holds a word all the same, so that loads can be counted:
+ * each place has one beside its own, `alone`, with a deadline too, which any such
+ * load may take; a peer tries that of its own number first.  Nobody waits for it.
+ *
+ *   FREE, or HELD by who has gone or is late ----> HELD {owner} ----> FREE
+ *
+ * Counting loads at once: whoever begins puts its word in by a CAS (a full fence)
+ * before it counts, and takes it out if there are too many.  Of any loads that go
+ * on at the same time the last to count has seen the words of all others, so
+ * there are never more than the limit; of several that begin at once all may give
+ * up.  A word counts until it is given back, its owner has gone, or its deadline
+ * has passed: one that is lost, or whose owner stands still, blocks nobody for
+ * longer.  There is an `alone` for each thread that there can be; a load that
+ * finds none free goes on uncounted, unless it has a limit itself.
  *
  * The place also remembers how often its key may still be loaded (`rate`: when
  * its token bucket will be full again); of keys that share it, the last one's.
@@ -63,7 +79,8 @@ struct lease_shared {
 	uint64_t rate;     /* {fingerprint 22, milliseconds 42} */
 	uint32_t looked;   /* when a waiter asked for the owner (owner.h) */
 	uint32_t reserved1;
-	uint64_t reserved2[2];
+	uint64_t alone;          /* a word of its own: a load without a lease */
+	uint64_t alone_deadline; /* as `deadline`, of that */
 };
 
 static_assert(offsetof(struct lease_shared, deadline) == 8, "layout");
@@ -71,15 +88,19 @@ static_assert(offsetof(struct lease_shared, error) == 16, "layout");
 static_assert(offsetof(struct lease_shared, began) == 24, "layout");
 static_assert(offsetof(struct lease_shared, rate) == 32, "layout");
 static_assert(offsetof(struct lease_shared, looked) == 40, "layout");
+static_assert(offsetof(struct lease_shared, alone) == 48, "layout");
+static_assert(offsetof(struct lease_shared, alone_deadline) == 56, "layout");
 static_assert(sizeof(struct lease_shared) == 64, "layout");
 
-/* A lease that was seen or taken: its place, and its word then. */
+/* A lease that was seen or taken, or the word of a load without one: its place,
+   and its word then. */
 struct lease {
-	uint32_t place; /* LEASE_NONE: loading without one */
+	uint32_t place; /* LEASE_ALONE: that place's other word */
 	uint64_t word;
 };
 
-#define LEASE_NONE UINT32_MAX
+#define LEASE_ALONE (1u << 31)
+#define LEASE_NONE  UINT32_MAX
 
 /* The time that a lease has if nobody says another. */
 #define LEASE_MS 10000u
@@ -99,11 +120,16 @@ enum lease_take {
 enum lease_take lease_take(const struct call *call, const struct key *key,
     uint64_t lease_ms, bool fresh, struct lease *lease, int *error_out);
 
+/* Take a word for a load without the lease; LEASE_NONE if there is none. */
+void lease_take_alone(
+    const struct call *call, uint64_t lease_ms, struct lease *lease);
+
 /* Give it back, and wake who waits; false if it was taken over. */
 bool lease_release(const struct call *call, const struct lease *lease);
 
 /* Give it back with an error, which counts for `keep_ms` (and for who waits) as
-   long as the key's token and the flush word are what `token` has. */
+   long as the key's token and the flush word are what `token` has; that of a load
+   without the lease is nobody else's. */
 void lease_fail(const struct call *call, const struct lease *lease, int error,
     uint64_t keep_ms, const struct shmcache_token *token);
 
@@ -121,7 +147,7 @@ bool lease_is_over(
 bool lease_is_held(const struct call *call, const struct key *key, bool fresh,
     struct lease *lease_out);
 
-/* Leases that are held by the living. */
+/* Loads under way: words of both kinds held by the living, and not too late. */
 uint32_t lease_count(const struct call *call);
 
 #endif /* LIBSHMCACHE_LEASE_H */

@@ -217,15 +217,26 @@ may_by_rate(const struct call *call, uint32_t per_second)
 	}
 }
 
+/* Are there too many at once, with the one that begins?  One that has no word
+   nobody can count. */
 static bool
-is_limited(const struct call *call, const struct key *key,
-    const struct shmcache_load_options *o, uint32_t own_leases)
+are_too_many(const struct call *call, const struct load *load)
 {
+	uint32_t most = load->options.max_loads;
+
+	return most > 0 &&
+	       (load->lease.place == LEASE_NONE || lease_count(call) > most);
+}
+
+static bool
+is_limited(
+    const struct call *call, const struct key *key, const struct load *load)
+{
+	const struct shmcache_load_options *o = &load->options;
 	bool limited =
+	    are_too_many(call, load) ||
 	    (o->max_key_loads_per_s > 0 &&
 		!lease_may_by_rate(call, key, o->max_key_loads_per_s)) ||
-	    (o->max_loads > 0 &&
-		lease_count(call) + (1 - own_leases) > o->max_loads) ||
 	    (o->max_loads_per_s > 0 && !may_by_rate(call, o->max_loads_per_s));
 
 	if (limited)
@@ -265,14 +276,16 @@ load_begin_alone(
 	enum view view;
 	int error;
 
-	load->lease.place = LEASE_NONE;
+	lease_take_alone(call, load->options.lease_ms, &load->lease);
 	begin(call, key, load);
 	error = look(call, key, load, &view);
-	if (error != 0)
+	if (error == 0 && is_limited(call, key, load))
+		error = SHMCACHE_ELIMIT;
+	if (error != 0) {
+		(void)lease_release(call, &load->lease);
 		return error;
+	}
 	load->token.version = load->version;
-	if (is_limited(call, key, &load->options, 0))
-		return SHMCACHE_ELIMIT;
 	load->token.began_ns = latency_begin();
 	stats_count(call->peer, COUNT_load_alone);
 	record_get(call, key, NULL);
@@ -314,7 +327,7 @@ lead(const struct call *call, const struct key *key, struct load *load,
 	begin(call, key, load);
 	*error_out = look(call, key, load, &view);
 	if (*error_out == 0 && view != VIEW_FRESH && view != VIEW_NEGATIVE) {
-		if (!is_limited(call, key, &load->options, 1)) {
+		if (!is_limited(call, key, load)) {
 			load->token.version = load->version;
 			load->token.began_ns = latency_begin();
 			stats_count(call->peer, COUNT_load_leaders);

@@ -10,10 +10,9 @@
  *   load     outside of any call, with nothing pinned (api_load.c)
  *   fill     store it if the token is still good; give the lease back
  *
- * Limits.  Loads at once: after taking, a leader counts the leases that living
- * owners hold, and gives its own back if these are too many; of several that do
- * so at once all may, so there are never more than the limit, and sometimes
- * fewer.  Loads per second: a token bucket in one word of the segment, the time
+ * Limits.  Loads at once: who has taken the lease, or a word of its own where it
+ * loads without, counts the words that are held, and gives its own back if these
+ * are too many (lease.h).  Loads per second: a token bucket in one word of the segment, the time
  * at which it will be full again (the generic cell rate algorithm; CAS).  Its
  * depth is a tenth of a second's loads.  Killed after the CAS: one load less.
  * Those of one key: the same, in a word beside its lease.
@@ -53,8 +52,8 @@ int load_options(const struct shmcache_load_options *given,
 enum load_step load_try(const struct call *call, const struct key *key,
     struct load *load, int *error_out);
 
-/* Begin without a lease (another's is not waited for any more).  0, or an error
-   if a limit forbids it. */
+/* Begin without the key's lease (another's is not waited for any more), but with
+   a word that counts as a load.  0, or an error if a limit forbids it. */
 int load_begin_alone(
     const struct call *call, const struct key *key, struct load *load);
 

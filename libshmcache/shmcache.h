@@ -591,7 +591,9 @@ struct shmcache_load_options {
 	uint32_t jitter_percent;  /* vary times to live by so much: 0 to 100 */
 	uint32_t refresh_percent; /* refresh when less than this part of ttl_ms
 				     is left: 0 to 100 */
-	uint32_t max_loads;       /* of the whole cache at once: any number */
+	uint32_t max_loads;       /* of the whole cache at once, with or without
+				     the key's lease; one that takes longer than
+				     its lease_ms counts no more: any number */
 	uint32_t max_loads_per_s; /* of the whole cache: any number */
 	uint32_t on_limit;        /* enum shmcache_on_limit */
 	double beta; /* refresh early by chance, the earlier the longer the

@@ -4,7 +4,7 @@
  *
  * One load for each round of all processes, and one more only where a leader was
  * killed; leaders that are killed, stopped, or fail; keys that are deleted and
- * set while they are loaded.
+ * set while they are loaded; loads that are counted until they are killed.
  *
  * The source is shared memory: the number of its last change.  What a call
  * returns must be no older than what had been invalidated before it began.
@@ -336,6 +336,81 @@ error_is_shared_by_those_who_wait(void)
 }
 
 static int
+load_forever(void *context, const void *key, size_t key_bytes,
+    struct shmcache_loaded *loaded)
+{
+	(void)context;
+	(void)key;
+	(void)key_bytes;
+	(void)loaded;
+	stage->loads++;
+	while (stage->over == 0)
+		pause();
+	return -EIO;
+}
+
+static void
+get_forever(void *argument)
+{
+	struct shmcache_value value;
+
+	(void)shmcache_get_or_load(
+	    cache, "key", 3, load_forever, NULL, argument, &value);
+}
+
+static int
+load_seven(void *context, const void *key, size_t key_bytes,
+    struct shmcache_loaded *loaded)
+{
+	(void)context;
+	(void)key;
+	(void)key_bytes;
+	return give(loaded, 7);
+}
+
+/* What one gets who would be one load more than `others`. */
+static int
+load_beside(uint32_t others)
+{
+	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache_value value;
+	int error;
+
+	options.max_loads = others;
+	error = shmcache_get_or_load(
+	    cache, "other", 5, load_seven, NULL, &options, &value);
+	if (error != 0)
+		return error;
+	CHECK(take(&value) == 7);
+	return shmcache_delete(cache, "other", 5);
+}
+
+/* A leader, and one who waits for it no more: both count as long as they live. */
+static void
+killed_loads_count_no_more(void)
+{
+	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
+	pid_t children[2];
+
+	options.timeout_ms = 1;
+	options.lease_ms = 600000;
+	begin();
+	for (uint32_t i = 0; i < 2; i++) {
+		children[i] = child_start(get_forever, &options);
+		await_at_least(&stage->loads, i + 1);
+	}
+	CHECK(cache_stats(cache).load_alone == 1);
+	for (uint32_t others = 2; others > 0; others--) {
+		CHECK_RESULT(load_beside(others), SHMCACHE_ELIMIT);
+		child_kill(children[others - 1]);
+		while (load_beside(others) == SHMCACHE_ELIMIT)
+			sleep_us(1000);
+		CHECK_RESULT(load_beside(others), 0);
+	}
+	end();
+}
+
+static int
 load_source(void *context, const void *key, size_t key_bytes,
     struct shmcache_loaded *loaded)
 {
@@ -453,6 +528,7 @@ main(int argc, char **argv)
 		CASE(killed_leader_is_followed_by_one),
 		CASE(stopped_leader_holds_nobody_up),
 		CASE(error_is_shared_by_those_who_wait),
+		CASE(killed_loads_count_no_more),
 		CASE(nothing_invalidated_comes_back),
 	};
 	static const struct test_option options[] = {

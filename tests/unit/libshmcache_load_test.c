@@ -978,6 +978,160 @@ late_leader_is_followed(void **state)
 	while_held(30, take_over, SHMCACHE_ESTALE);
 }
 
+/* As one who would begin with another key has it. */
+static int
+begin_other(struct source *s, uint32_t max_loads)
+{
+	struct source other = { .cache = s->cache, .value = "other" };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_value v;
+	int error;
+
+	o.max_loads = max_loads;
+	error =
+	    shmcache_get_or_load(s->cache, "other", 5, load, &other, &o, &v);
+	if (error != 0)
+		return error;
+	free(v.value);
+	return shmcache_delete(s->cache, "other", 5);
+}
+
+/* The key's leader, and one who does not wait for it any more. */
+static void
+two_are_loading(struct source *s)
+{
+	assert_int_equal(begin_other(s, 2), SHMCACHE_ELIMIT);
+	assert_int_equal(begin_other(s, 3), 0);
+}
+
+static void
+be_limited_though_late(struct source *s, struct shmcache_load_options *o)
+{
+	o->max_loads = 1;
+	assert_int_equal(get(s, o, ""), SHMCACHE_ELIMIT);
+	o->on_limit = SHMCACHE_LIMIT_NEGATIVE;
+	assert_int_equal(get(s, o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s->loads, 0);
+	o->max_loads = 0; /* is counted all the same */
+	s->during = two_are_loading;
+	s->error = -EIO;
+	assert_int_equal(get(s, o, ""), -EIO);
+	assert_int_equal(begin_other(s, 1), SHMCACHE_ELIMIT);
+	assert_int_equal(begin_other(s, 2), 0);
+	s->error = 0;
+	s->during = NULL;
+	o->max_loads = 2;
+	assert_int_equal(get(s, o, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(s->loads, 2);
+	assert_int_equal(begin_other(s, 2), 0);
+	assert_int_equal(test_stats(s->cache).load_alone, 2);
+}
+
+static void
+loads_without_a_lease_count(void **state)
+{
+	(void)state;
+	while_held(10000, be_limited_though_late, SHMCACHE_ESTALE);
+}
+
+static void
+late_loads_count_no_more(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	(void)state;
+	o.lease_ms = 1;
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	sleep_ms(20);
+	assert_int_equal(begin_other(&s, 1), 0);
+	assert_int_equal(shmcache_abandon(s.cache, &token), 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* The words of loads without a lease. */
+static void *
+take_alone_in_thread(void *context)
+{
+	struct call call = test_enter(context);
+	struct lease lease;
+
+	lease_take_alone(&call, 60000, &lease);
+	assert_true((lease.place & LEASE_ALONE) != 0);
+	call_leave();
+	return NULL;
+}
+
+static void
+words_of_lone_loads_are_given_back(void **state)
+{
+	struct shmcache *cache = test_cache();
+	const struct shmcache_token token = { .seq = 0 };
+	struct lease lease[2];
+	struct call call;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(
+	    pthread_create(&thread, NULL, take_alone_in_thread, cache), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	call = test_enter(cache);
+	assert_int_equal(lease_count(&call), 0); /* its owner has ended */
+	lease_take_alone(&call, 60000, &lease[0]);
+	lease_take_alone(&call, 60000, &lease[1]);
+	assert_int_not_equal(lease[0].place, lease[1].place);
+	assert_int_equal(lease_count(&call), 2);
+	assert_true(lease_release(&call, &lease[0]));
+	assert_false(lease_release(&call, &lease[0]));
+	assert_int_equal(lease_count(&call), 1);
+	lease_fail(&call, &lease[1], -EIO, 60000, &token);
+	assert_int_equal(lease_count(&call), 0);
+	lease_take_alone(&call, 1, &lease[0]);
+	call_leave();
+	sleep_ms(20);
+	call = test_enter(cache);
+	assert_int_equal(lease_count(&call), 0); /* it is late */
+	lease_take_alone(&call, 60000, &lease[1]);
+	assert_int_equal(lease[0].place, lease[1].place);
+	assert_false(lease_release(&call, &lease[0]));
+	assert_int_equal(lease_count(&call), 1);
+	call_leave();
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Where no word is left, those who have no limit load all the same. */
+static void
+be_alone_without_a_word(struct source *s, struct shmcache_load_options *o)
+{
+	struct call call = test_enter(s->cache);
+	uint32_t words = call.m->lease_mask + 1;
+	struct lease lease;
+
+	for (uint32_t i = 0; i < words; i++) {
+		lease_take_alone(&call, 60000, &lease);
+		assert_int_not_equal(lease.place, LEASE_NONE);
+	}
+	lease_take_alone(&call, 60000, &lease);
+	assert_int_equal(lease.place, LEASE_NONE);
+	assert_int_equal(lease_count(&call), words + 1);
+	call_leave();
+	o->max_loads = 1000;
+	assert_int_equal(get(s, o, ""), SHMCACHE_ELIMIT);
+	o->max_loads = 0;
+	assert_int_equal(get(s, o, "value"), SHMCACHE_FROM_LOAD);
+}
+
+static void
+words_of_lone_loads_may_be_used_up(void **state)
+{
+	(void)state;
+	while_held(10000, be_alone_without_a_word, SHMCACHE_ESTALE);
+}
+
 /* The words of a lease, one after the other. */
 static void
 leases_pass_on(void **state)
@@ -1497,6 +1651,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(failure_from_before_a_delete_is_not_shared),
 	cmocka_unit_test(waiters_do_as_told_when_their_time_is_over),
 	cmocka_unit_test(late_leader_is_followed),
+	cmocka_unit_test(loads_without_a_lease_count),
+	cmocka_unit_test(late_loads_count_no_more),
+	cmocka_unit_test(words_of_lone_loads_are_given_back),
+	cmocka_unit_test(words_of_lone_loads_may_be_used_up),
 	cmocka_unit_test(leases_pass_on),
 	cmocka_unit_test(late_failure_leaves_the_next_lease_alone),
 	cmocka_unit_test(loads_without_a_lease_are_limited_too),

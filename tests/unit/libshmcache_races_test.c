@@ -8,6 +8,7 @@
 #include "libshmcache/filter.h"
 #include "libshmcache/ghost.h"
 #include "libshmcache/invalidate.h"
+#include "libshmcache/lease.h"
 #include "libshmcache/token.h"
 #include "tests/unit/cache_support.h"
 #include "tests/unit/race.h"
@@ -332,6 +333,50 @@ tokens_count(void **state)
 	    prepare_own_token, bump_one, bump_one, are_two_counted });
 	run_race(&(struct race){ prepare_own_token, spend_one, bump_twice,
 	    are_two_counted_at_least });
+}
+
+/* Deadlines of words that count loads. */
+
+static struct lease taken;
+
+static void
+take_word(void)
+{
+	struct call call = enter();
+
+	lease_take_alone(&call, 600000, &taken);
+	call_leave();
+}
+
+/* Whoever counts gives a word that has no deadline one of its own. */
+static void
+count_words(void)
+{
+	struct call call = enter();
+
+	(void)lease_count(&call);
+	call_leave();
+}
+
+static bool
+is_deadline_its_own(void)
+{
+	struct call call = enter();
+	uint64_t until_ms =
+	    m->leases[taken.place & ~LEASE_ALONE].alone_deadline &
+	    ((1ull << 42) - 1);
+
+	(void)lease_release(&call, &taken);
+	call_leave();
+	return until_ms > mapping_now_ms(m) + 500000;
+}
+
+static void
+words_have_their_own_deadline(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    do_nothing, take_word, count_words, is_deadline_its_own });
 }
 
 /* Builds of a filter. */
@@ -1183,6 +1228,7 @@ main(void)
 		RACE(handles_are_held_and_given_back),
 		RACE(slots_are_claimed),
 		RACE(tokens_count),
+		RACE(words_have_their_own_deadline),
 		RACE(builds_are_told_apart),
 		RACE(keys_are_added),
 		RACE(filters_are_copied_whole),
