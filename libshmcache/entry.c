@@ -145,11 +145,8 @@ entry_option(const struct entry_shared *shared, uint8_t flags, uint8_t bit)
 struct refresh
 entry_refresh(const struct entry *entry)
 {
-	uint64_t option =
-	    entry_option(entry->shared, entry->flags, ENTRY_REFRESH);
-
-	return (struct refresh){ .stale_ms = (uint32_t)(option >> 32),
-		.cost_us = (uint32_t)option };
+	return refresh_unpack(
+	    entry_option(entry->shared, entry->flags, ENTRY_REFRESH));
 }
 
 bool

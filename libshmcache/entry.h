@@ -45,6 +45,7 @@
 #define LIBSHMCACHE_ENTRY_H
 
 #include "libshmcache/mapping.h"
+#include "libshmcache/refresh.h"
 #include "shm/arena.h"
 
 #include <assert.h>
@@ -111,22 +112,6 @@ static_assert(sizeof(struct cell_shared) == 16, "layout");
 #define ENTRY_OVERHEAD                                                         \
 	((uint32_t)sizeof(struct entry_shared) + 4 * 8u +                      \
 	    ENTRY_TAGS_MAX * ENTRY_TAG_BYTES)
-
-/*
- * How an entry that was loaded is refreshed (load.h).  It is fresh until
- * `stale_ms` before it expires; then only loading calls see it.  Relative to the
- * expiry, so a touch makes it fresh again.
- */
-struct refresh {
-	uint32_t stale_ms;
-	uint32_t cost_us; /* what its load took */
-};
-
-static inline uint64_t
-refresh_pack(struct refresh refresh)
-{
-	return (uint64_t)refresh.stale_ms << 32 | refresh.cost_us;
-}
 
 /* What an entry is written from. */
 struct entry_content {

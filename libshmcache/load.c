@@ -103,19 +103,28 @@ load_check(int result, const struct shmcache_loaded *loaded)
 	return result;
 }
 
+/* The time to live of what is loaded if the loader says none. */
+static int64_t
+usual_ttl_ms(const struct call *call, const struct shmcache_load_options *o)
+{
+	return o->ttl_ms != 0 ? o->ttl_ms : call->m->default_ttl_ms;
+}
+
 static enum view
 judge_fresh(const struct call *call, const struct entry *entry,
     const struct shmcache_load_options *o, int64_t left_ms)
 {
-	int64_t ttl_ms = o->ttl_ms != 0 ? o->ttl_ms : call->m->default_ttl_ms;
+	struct refresh refresh;
+	int64_t ttl_ms;
 	bool due;
 
 	if (left_ms == SHMCACHE_TTL_NONE)
 		return VIEW_FRESH;
+	refresh = entry_refresh(entry);
+	ttl_ms = refresh.ttl_ms != 0 ? refresh.ttl_ms : usual_ttl_ms(call, o);
 	due = refresh_ahead(left_ms, ttl_ms, o->refresh_percent) ||
-	      (o->beta > 0 &&
-		  refresh_by_chance(left_ms, entry_refresh(entry).cost_us,
-		      o->beta, shm_peer_random(call->peer)));
+	      (o->beta > 0 && refresh_by_chance(left_ms, refresh.cost_us,
+				  o->beta, shm_peer_random(call->peer)));
 	return due ? VIEW_DUE : VIEW_FRESH;
 }
 
@@ -407,13 +416,13 @@ cost_us(const struct shmcache_token *token)
 	return us < UINT32_MAX ? us : UINT32_MAX;
 }
 
-/* When what was loaded expires, and how it is to be refreshed. */
-static int
-make_times(const struct call *call, const struct shmcache_token *token,
-    int64_t ttl_ms, const struct shmcache_load_options *o,
-    struct entry_content *content)
+/* How what was loaded with this time to live is to be refreshed.  That is all in
+   one option, which an entry has only if it says what the next call's options do
+   not. */
+static struct refresh
+make_refresh(const struct call *call, const struct shmcache_token *token,
+    int64_t ttl_ms, const struct shmcache_load_options *o)
 {
-	uint32_t random = shm_peer_random(call->peer);
 	struct refresh refresh = {
 		.stale_ms = o->stale_ms > o->stale_if_error_ms
 				? o->stale_ms
@@ -421,12 +430,27 @@ make_times(const struct call *call, const struct shmcache_token *token,
 		.cost_us = o->beta > 0 ? (uint32_t)cost_us(token) : 0,
 	};
 
-	if (content->negative)
-		refresh = (struct refresh){ .stale_ms = 0 };
+	if (refresh.stale_ms != 0 || refresh.cost_us != 0 ||
+	    (o->refresh_percent > 0 && ttl_ms != usual_ttl_ms(call, o)))
+		refresh.ttl_ms = ttl_ms;
+	return refresh;
+}
+
+/* When what was loaded expires, and how it is to be refreshed. */
+static int
+make_times(const struct call *call, const struct shmcache_token *token,
+    int64_t ttl_ms, const struct shmcache_load_options *o,
+    struct entry_content *content)
+{
+	uint32_t random = shm_peer_random(call->peer);
+	struct refresh refresh = { .stale_ms = 0 };
+
 	if (ttl_ms == 0)
-		ttl_ms = o->ttl_ms != 0 ? o->ttl_ms : call->m->default_ttl_ms;
+		ttl_ms = usual_ttl_ms(call, o);
 	if (ttl_ms == SHMCACHE_TTL_NONE)
 		return 0;
+	if (!content->negative)
+		refresh = make_refresh(call, token, ttl_ms, o);
 	ttl_ms = refresh_jitter(ttl_ms, o->jitter_percent, random);
 	content->refresh = refresh_pack(refresh);
 	return write_expiry(call->m,

@@ -504,6 +504,7 @@ mapping_signature(void)
 {
 	const uint64_t facts[] = { sizeof(struct cache_shared),
 		sizeof(struct entry_shared), ENTRY_FLAGS, ENTRY_TAG_BYTES,
+		REFRESH_STALE_BITS, REFRESH_TTL_BITS, REFRESH_DIGITS,
 		INDEX_BUCKET_SLOTS, INDEX_GROUP_BUCKETS, COUNTERS,
 		sizeof(struct latency_shared), sizeof(struct filter_shared),
 		FILTER_LINE_WORDS, FILTER_WORD_BITS,

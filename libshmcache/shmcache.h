@@ -581,17 +581,20 @@ struct shmcache_load_options {
 				       the answer if the load fails: 0 */
 	uint32_t negative_ttl_ms;   /* remember that the source has no such key:
 				     not at all */
-	uint32_t error_ttl_ms;    /* give a failed load's error to others for so
+	uint32_t error_ttl_ms;   /* give a failed load's error to others for so
 				     long, or until the key is written, deleted
 				     or flushed: only to those that wait for it */
-	uint32_t timeout_ms;      /* wait for another's load: 5,000 */
-	uint32_t on_timeout;      /* enum shmcache_on_timeout */
-	uint32_t lease_ms;        /* another may take over a load that takes
+	uint32_t timeout_ms;     /* wait for another's load: 5,000 */
+	uint32_t on_timeout;     /* enum shmcache_on_timeout */
+	uint32_t lease_ms;       /* another may take over a load that takes
 				     longer than this: 10,000 */
-	uint32_t jitter_percent;  /* vary times to live by so much: 0 to 100 */
-	uint32_t refresh_percent; /* refresh when less than this part of ttl_ms
-				     is left: 0 to 100 */
-	uint32_t max_loads;       /* of the whole cache at once, with or without
+	uint32_t jitter_percent; /* vary times to live by so much: 0 to 100 */
+	uint32_t
+	    refresh_percent; /* refresh when less than this part of the time
+				     to live that it was loaded with (of a value
+				     that was set: of ttl_ms) is left, jitter
+				     aside, to 0.1 %: 0 to 100 */
+	uint32_t max_loads;  /* of the whole cache at once, with or without
 				     the key's lease; one that takes longer than
 				     its lease_ms counts no more: any number */
 	uint32_t max_loads_per_s; /* of the whole cache: any number */

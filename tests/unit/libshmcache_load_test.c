@@ -28,6 +28,7 @@ struct source {
 	int result;
 	struct shmcache_tag tags[SHMCACHE_TAGS_MAX];
 	uint32_t tag_count;
+	int64_t ttl_ms;
 	jmp_buf *leave;
 };
 
@@ -57,6 +58,7 @@ load(void *context, const void *key, size_t key_bytes,
 	loaded->value = strdup(s->value);
 	loaded->value_bytes = strlen(s->value);
 	loaded->client_flags = 5;
+	loaded->ttl_ms = s->ttl_ms;
 	return 0;
 }
 
@@ -591,6 +593,79 @@ value_is_refreshed_ahead(void **state)
 	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_CACHE);
 	assert_int_equal(test_stats(s.cache).load_early, 2);
 	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+what_the_loader_says_is_refreshed_ahead(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(60000);
+	struct shmcache_stats stats;
+
+	(void)state;
+	o.refresh_percent = 50;
+	s.ttl_ms = 1000; /* shorter than the option's */
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_CACHE);
+	expire_in(s.cache, 400);
+	s.ttl_ms = 600000; /* and longer */
+	s.value = "new";
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_LOAD);
+	expire_in(s.cache, 310000);
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_CACHE);
+	expire_in(s.cache, 290000);
+	s.ttl_ms = 0;
+	s.value = "newer";
+	assert_int_equal(get(&s, &o, "newer"), SHMCACHE_FROM_LOAD);
+	expire_in(s.cache, 31000);
+	assert_int_equal(get(&s, &o, "newer"), SHMCACHE_FROM_CACHE);
+	stats = test_stats(s.cache);
+	assert_int_equal(stats.load_early, 2);
+	assert_int_equal(s.loads, 3);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Only where it says something has an entry got the option. */
+static void
+usual_time_to_live_takes_no_room(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	struct shmcache_load_options o = options_of(60000);
+	struct found found;
+
+	(void)state;
+	o.refresh_percent = 50;
+	o.jitter_percent = 50;
+	assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_LOAD);
+	found = test_find(s.cache, "key");
+	assert_int_equal(found.entry.flags & ENTRY_REFRESH, 0);
+	assert_int_equal(shmcache_delete(s.cache, "key", 3), 0);
+	s.ttl_ms = 70000;
+	assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_LOAD);
+	found = test_find(s.cache, "key");
+	assert_int_not_equal(found.entry.flags & ENTRY_REFRESH, 0);
+	assert_in_range(entry_refresh(&found.entry).ttl_ms, 70000 - 70, 70000);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+refresh_is_packed_without_much_loss(void **state)
+{
+	const struct refresh cases[] = { { 0, 0, 0 }, { 1, 1, 1 },
+		{ INT32_MAX, UINT32_MAX, INT64_MAX }, { 60000, 1500, 86400000 },
+		{ 0, 2047, 2048 }, { 5, 2049, 999999999999 } };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(cases); i++) {
+		const struct refresh *given = &cases[i];
+		struct refresh r = refresh_unpack(refresh_pack(*given));
+
+		assert_int_equal(r.stale_ms, given->stale_ms);
+		assert_in_range(r.cost_us,
+		    given->cost_us - given->cost_us / 1024, given->cost_us);
+		assert_in_range(r.ttl_ms, given->ttl_ms - given->ttl_ms / 1024,
+		    given->ttl_ms);
+	}
 }
 
 static void
@@ -1638,6 +1713,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(absence_ends_a_stale_value),
 	cmocka_unit_test(touch_makes_it_fresh_again),
 	cmocka_unit_test(value_is_refreshed_ahead),
+	cmocka_unit_test(what_the_loader_says_is_refreshed_ahead),
+	cmocka_unit_test(usual_time_to_live_takes_no_room),
+	cmocka_unit_test(refresh_is_packed_without_much_loss),
 	cmocka_unit_test(chance_is_as_xfetch_has_it),
 	cmocka_unit_test(jitter_stays_in_its_range),
 	cmocka_unit_test(cost_of_a_load_is_kept),
