@@ -146,13 +146,13 @@ load_now(
 }
 
 /* Gives the refresh to the application's refresher, if there is one and a value
-   to return meanwhile. */
+   that may be returned meanwhile. */
 static bool
 give_away(const struct job *job, const struct load *load)
 {
 	const struct shmcache_load_options *o = &load->options;
 
-	return o->refresher != NULL && load->old.value != NULL &&
+	return o->refresher != NULL && load->may_return_old &&
 	       o->refresher(o->refresher_context, job->key, job->key_bytes,
 		   &load->token) == 0;
 }

@@ -339,6 +339,8 @@ lead(const struct call *call, const struct key *key, struct load *load,
 		if (!is_limited(call, key, load)) {
 			load->token.version = load->version;
 			load->token.began_ns = latency_begin();
+			load->may_return_old =
+			    view == VIEW_DUE || view == VIEW_WINDOW;
 			stats_count(call->peer, COUNT_load_leaders);
 			if (view == VIEW_NOTHING)
 				record_get(call, key, NULL);

@@ -33,6 +33,7 @@ struct load {
 	struct lease lease;                   /* what it holds or waits for */
 	struct shmcache_value old;            /* what was there, copied */
 	uint64_t version;                     /* of the entry that is there */
+	bool may_return_old;                  /* though no load has failed */
 	bool fresh;                           /* ask the kernel for owners */
 };
 

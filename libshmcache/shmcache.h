@@ -551,9 +551,9 @@ struct shmcache_token {
 };
 
 /*
- * Takes a refresh over from a call that has a value to return: 0, and it is going
- * to end the token by shmcache_fill() or shmcache_abandon(); anything else, and
- * the call loads by itself.
+ * Takes a refresh over from a call that has a value to return, one that is fresh
+ * or within `stale_ms`: 0, and it is going to end the token by shmcache_fill() or
+ * shmcache_abandon(); anything else, and the call loads by itself.
  */
 typedef int shmcache_refresher(void *context, const void *key, size_t key_bytes,
     const struct shmcache_token *token);

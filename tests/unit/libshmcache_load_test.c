@@ -510,6 +510,41 @@ refresh_may_be_given_away(void **state)
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
+/* What only a failed load may be answered by is not returned before that. */
+static void
+refresh_past_its_window_is_not_given_away(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(30);
+	struct shmcache_token kept = { .reserved = 0 };
+
+	(void)state;
+	o.stale_ms = 1;
+	o.stale_if_error_ms = 60000;
+	o.refresh_percent = 100;
+	o.refresher = refuse_or_keep;
+	o.refresher_context = &kept;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	sleep_ms(20);
+	s.error = -EIO;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	assert_int_equal(s.loads, 2);
+	s.error = 0;
+	s.value = "new";
+	o.ttl_ms = 60000;
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(s.loads, 3);
+	assert_int_equal(kept.segment_id, 0);
+	/* Of what is fresh and due it is. */
+	expire_in(s.cache, 80000);
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(s.loads, 3);
+	assert_int_not_equal(kept.segment_id, 0);
+	assert_int_equal(shmcache_abandon(s.cache, &kept), 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
 static void
 failed_load_is_answered_by_the_stale_value(void **state)
 {
@@ -604,10 +639,10 @@ what_the_loader_says_is_refreshed_ahead(void **state)
 
 	(void)state;
 	o.refresh_percent = 50;
-	s.ttl_ms = 1000; /* shorter than the option's */
+	s.ttl_ms = 10000; /* shorter than the option's */
 	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
 	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_CACHE);
-	expire_in(s.cache, 400);
+	expire_in(s.cache, 4000);
 	s.ttl_ms = 600000; /* and longer */
 	s.value = "new";
 	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_LOAD);
@@ -1709,6 +1744,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(loader_left_by_longjmp_locks_nobody_out),
 	cmocka_unit_test(stale_values_are_for_loading_calls_only),
 	cmocka_unit_test(refresh_may_be_given_away),
+	cmocka_unit_test(refresh_past_its_window_is_not_given_away),
 	cmocka_unit_test(failed_load_is_answered_by_the_stale_value),
 	cmocka_unit_test(absence_ends_a_stale_value),
 	cmocka_unit_test(touch_makes_it_fresh_again),
