@@ -73,6 +73,13 @@ latency_count(const struct call *call)
 
 uint64_t latency_begin(void);
 
+/* Nanoseconds of the same fine clock, for all processes of the host. */
+static inline uint64_t
+latency_now_ns(const struct mapping *m)
+{
+	return latency_begin() + (uint64_t)m->clock_offset_ms * 1000000u;
+}
+
 /* `key`: what was read, or NULL. */
 void latency_end(const struct call *call, unsigned kind, uint64_t began_ns,
     const struct key *key);

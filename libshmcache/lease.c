@@ -3,7 +3,9 @@
 #include "libshmcache/lease.h"
 
 #include "libshmcache/invalidate.h"
+#include "libshmcache/latency.h"
 #include "libshmcache/owner.h"
+#include "libshmcache/rate.h"
 #include "libshmcache/token.h"
 #include "shm/futex.h"
 
@@ -21,8 +23,7 @@
 #define SEQ_BITS   48u
 #define SEQ        ((1ull << SEQ_BITS) - 1)
 
-/* Loads per second come in bursts of up to so much time's. */
-#define RATE_DEPTH_MS 100u
+#define US_PER_S 1000000u
 
 static uint64_t
 fingerprint(const struct key *key)
@@ -335,18 +336,19 @@ lease_may_by_rate(
 {
 	uint64_t *at = &call->m->leases[place_of(call, key, 0)].rate;
 	uint64_t print = key->hash << TIME_BITS;
-	uint64_t interval = 1000u / per_second;
-	uint64_t depth = interval > RATE_DEPTH_MS ? interval : RATE_DEPTH_MS;
-	uint64_t now = mapping_now_ms(call->m);
+	uint64_t now = latency_now_ns(call->m) / 1000;
+	uint64_t interval =
+	    rate_interval(per_second, US_PER_S, shm_peer_random(call->peer));
 
 	for (;;) {
-		uint64_t word = shm_load64(at), full = now;
+		uint64_t word = shm_load64(at), ahead = 0;
 
-		if (((word ^ print) & ~TIME) == 0 && (word & TIME) > now)
-			full = word & TIME;
-		if (full - now > depth - interval)
+		if (((word ^ print) & ~TIME) == 0)
+			ahead = rate_ahead((word - now) & TIME, US_PER_S);
+		if (!rate_allows(per_second, US_PER_S, ahead))
 			return false;
-		if (shm_cas64(at, word, print | ((full + interval) & TIME)))
+		if (shm_cas64(
+			at, word, print | ((now + ahead + interval) & TIME)))
 			return true;
 	}
 }

@@ -53,7 +53,9 @@
  * finds none free goes on uncounted, unless it has a limit itself.
  *
  * The place also remembers how often its key may still be loaded (`rate`: when
- * its token bucket will be full again); of keys that share it, the last one's.
+ * its token bucket will be full again, rate.h); of keys that share it, the last
+ * one's.  That time is ahead by two seconds at the most: so its 42 bits are
+ * enough, but that once in 51 days a key may be refused for so long for nothing.
  *
  * Killed after the take: gone, as above.  Killed between release and wake: the
  * sleepers look by themselves.  tests/models/lease.pml,
@@ -76,7 +78,7 @@ struct lease_shared {
 	uint64_t error;    /* {seq 22, token 10, negated result 32} */
 	uint64_t began;    /* {seq 16, the cache's seq when the failed load
 			      began 48} */
-	uint64_t rate;     /* {fingerprint 22, milliseconds 42} */
+	uint64_t rate;     /* {fingerprint 22, microseconds 42} */
 	uint32_t looked;   /* when a waiter asked for the owner (owner.h) */
 	uint32_t reserved1;
 	uint64_t alone;          /* a word of its own: a load without a lease */

@@ -6,6 +6,7 @@
 #include "libshmcache/filter.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/rate.h"
 #include "libshmcache/record.h"
 #include "libshmcache/refresh.h"
 #include "libshmcache/sink.h"
@@ -20,6 +21,7 @@
 #include <string.h>
 
 #define DEFAULT_TIMEOUT_MS 5000u
+#define NS_PER_S           1000000000u
 
 /* What a failed lease tells those who wait: what was loaded could not be stored,
    so let each load for itself. */
@@ -201,27 +203,22 @@ look(const struct call *call, const struct key *key, struct load *load,
 	return error;
 }
 
-static uint64_t
-now_us(const struct mapping *m)
-{
-	return latency_begin() / 1000 + (uint64_t)(m->clock_offset_ms * 1000);
-}
-
-/* One token of the bucket. */
+/* One token of the cache's bucket. */
 static bool
 may_by_rate(const struct call *call, uint32_t per_second)
 {
-	uint64_t *at = &call->m->shared->next_load_us;
-	uint64_t interval = 1000000u / per_second;
-	uint64_t depth = interval > 100000u ? interval : 100000u;
-	uint64_t now = now_us(call->m);
+	uint64_t *at = &call->m->shared->next_load_ns;
+	uint64_t now = latency_now_ns(call->m);
+	uint64_t interval =
+	    rate_interval(per_second, NS_PER_S, shm_peer_random(call->peer));
 
 	for (;;) {
-		uint64_t next = shm_load64(at), full = next > now ? next : now;
+		uint64_t next = shm_load64(at);
+		uint64_t ahead = rate_ahead(next - now, NS_PER_S);
 
-		if (full - now > depth - interval)
+		if (!rate_allows(per_second, NS_PER_S, ahead))
 			return false;
-		if (shm_cas64(at, next, full + interval))
+		if (shm_cas64(at, next, now + ahead + interval))
 			return true;
 	}
 }

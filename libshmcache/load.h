@@ -12,10 +12,9 @@
  *
  * Limits.  Loads at once: who has taken the lease, or a word of its own where it
  * loads without, counts the words that are held, and gives its own back if these
- * are too many (lease.h).  Loads per second: a token bucket in one word of the segment, the time
- * at which it will be full again (the generic cell rate algorithm; CAS).  Its
- * depth is a tenth of a second's loads.  Killed after the CAS: one load less.
- * Those of one key: the same, in a word beside its lease.
+ * are too many (lease.h).  Loads per second: a token bucket in one word of the
+ * segment (rate.h; CAS), whose depth is a tenth of a second's loads.  Killed after
+ * the CAS: one load less.  Those of one key: the same, in a word beside its lease.
  *
  * Killed as a leader: the lease is taken over; anywhere else: nothing is left.
  */

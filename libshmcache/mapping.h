@@ -68,7 +68,7 @@ struct cache_shared {
 	uint8_t pad3[48];
 	uint64_t position[CACHE_LOGS]; /* of each log: ticks begun */
 	uint64_t mean_bytes;           /* of an entry in an extent */
-	uint64_t next_load_us;         /* token bucket of loads (load.h); CAS */
+	uint64_t next_load_ns;         /* token bucket of loads (load.h); CAS */
 	uint64_t fence; /* application locks taken; fetch-and-add */
 	uint8_t pad4[16];
 	uint8_t reserved[4096 - 512];

@@ -597,14 +597,16 @@ struct shmcache_load_options {
 	uint32_t max_loads;  /* of the whole cache at once, with or without
 				     the key's lease; one that takes longer than
 				     its lease_ms counts no more: any number */
-	uint32_t max_loads_per_s; /* of the whole cache: any number */
+	uint32_t max_loads_per_s; /* of the whole cache; up to a tenth of them,
+				     one at least, at once: any number */
 	uint32_t on_limit;        /* enum shmcache_on_limit */
 	double beta; /* refresh early by chance, the earlier the longer the
 			load took (XFetch); 1 is usual: 0, never */
 	shmcache_refresher *refresher; /* NULL: the caller refreshes */
 	void *refresher_context;
-	uint32_t max_key_loads_per_s; /* of this key, as far as is remembered:
-					 any number */
+	uint32_t max_key_loads_per_s; /* the same of this key, as far as is
+					 remembered; 1,000 at the most: any
+					 number */
 	uint32_t use_filter; /* 1: what the filter does not have, and the cache
 				neither, is ENOENT and not loaded: 0 */
 };

@@ -3,8 +3,10 @@
  * Loading through the cache, as one process sees it: what is stored, returned,
  * refused; leases and tokens by themselves.
  */
+#include "libshmcache/latency.h"
 #include "libshmcache/lease.h"
 #include "libshmcache/owner.h"
+#include "libshmcache/rate.h"
 #include "libshmcache/refresh.h"
 #include "libshmcache/token.h"
 #include "tests/support/steps.h"
@@ -747,6 +749,81 @@ cost_of_a_load_is_kept(void **state)
 	assert_int_equal(entry_refresh(&found.entry).stale_ms, 0);
 	assert_int_equal(shmcache_append(s.cache, "key", 3, "er", 2), 0);
 	assert_int_equal(get(&s, &o, "older"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* How many of those that ask all the time get through in so many units. */
+static uint64_t
+let_through(uint32_t per_second, uint64_t units_per_s, uint64_t units)
+{
+	uint64_t full = 0, count = 0;
+	uint32_t random = 1;
+
+	for (uint64_t now = units_per_s; now < units_per_s + units; now++)
+		while (rate_allows(per_second, units_per_s,
+		    rate_ahead(full - now, units_per_s))) {
+			random = random * 1664525u + 1013904223u;
+			full = (full > now ? full : now) +
+			       rate_interval(per_second, units_per_s, random);
+			count++;
+		}
+	return count;
+}
+
+static void
+rate_is_right_to_a_hundredth(void **state)
+{
+	const uint32_t rates[] = { 1, 3, 7, 9, 10, 30, 51, 99, 300, 501, 600,
+		667, 999, 1000, 6000, 60000, 600000, 999999, 1000001, 1500000 };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(rates); i++) {
+		uint32_t rate = rates[i];
+		uint64_t burst = rate < 10 ? 1 : rate / 10;
+
+		/* At once, and in two seconds. */
+		assert_in_range(let_through(rate, 1000000, 1),
+		    burst - rate / 1001, burst + rate / 1001);
+		assert_in_range(let_through(rate, 1000000, 2000000),
+		    2 * rate + burst - 1 - rate / 100,
+		    2 * rate + burst + rate / 100);
+	}
+	/* However small the interval: the average of many. */
+	for (uint32_t rate = 100000000; rate < 4100000000u; rate += 100000000) {
+		uint64_t units = 0;
+		uint32_t random = 1;
+
+		for (unsigned i = 0; i < 100000; i++) {
+			random = random * 1664525u + 1013904223u;
+			units += rate_interval(rate, 1000000000, random);
+		}
+		assert_in_range(units, (uint64_t)(100000 * (1e9 / rate) * 0.99),
+		    (uint64_t)(100000 * (1e9 / rate) * 1.01));
+	}
+	assert_int_equal(rate_ahead(UINT64_MAX, 1000), 0);
+	assert_int_equal(rate_ahead(1500, 1000), 1500);
+}
+
+/* As long as it is asked for all the time. */
+static void
+key_is_loaded_as_often_as_it_may(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	uint64_t begun_ns = latency_begin(), ns;
+	double most;
+
+	(void)state;
+	o.max_key_loads_per_s = 600;
+	do {
+		int error = get(&s, &o, "");
+
+		assert_true(
+		    error == SHMCACHE_ENOENT || error == SHMCACHE_ELIMIT);
+		ns = latency_begin() - begun_ns;
+	} while (ns < 500000000);
+	most = 600 * ((double)ns / 1e9) * 1.01 + 60 + 1;
+	assert_in_range(s.loads, 60, (uint64_t)most);
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
@@ -1755,6 +1832,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(chance_is_as_xfetch_has_it),
 	cmocka_unit_test(jitter_stays_in_its_range),
 	cmocka_unit_test(cost_of_a_load_is_kept),
+	cmocka_unit_test(rate_is_right_to_a_hundredth),
+	cmocka_unit_test(key_is_loaded_as_often_as_it_may),
 	cmocka_unit_test(loads_per_second_are_limited),
 	cmocka_unit_test(loads_at_once_are_limited),
 	cmocka_unit_test(event_loops_begin_and_end),
