@@ -1,34 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * api_load.c - public calls that load: waiting, running the loader, tokens
- *
- * A thread keeps a list of the keys that its loaders are loading, so that a
- * loader that asks for its own key is told instead of waiting for itself.  The
- * notes are allocated, and say where on the stack their call was: one that lies
- * below the present call was left by longjmp(), and is dropped.
- */
+/* api_load.c - public calls that load: waiting, running the loader, tokens */
 #include "libshmcache/error.h"
 #include "libshmcache/latency.h"
 #include "libshmcache/load.h"
+#include "libshmcache/loading.h"
 #include "libshmcache/wait.h"
 #include "shm/clock.h"
 #include "shm/error.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* A key that this thread is loading. */
-struct loading {
-	struct loading *next;
-	const struct shmcache *cache;
-	uintptr_t frame;
-	size_t key_bytes;
-	uint8_t key[];
-};
-
-static __thread struct loading *loadings
-    __attribute__((tls_model("initial-exec")));
 
 /* What a call is about. */
 struct job {
@@ -39,39 +20,32 @@ struct job {
 	void *context;
 };
 
-static bool
-is_loading(const struct job *job)
+static struct loading_key
+loading_key(const struct job *job, const void *frame)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-
-	while (loadings != NULL && loadings->frame < frame)
-		loadings = loadings->next;
-	for (const struct loading *l = loadings; l != NULL; l = l->next)
-		if (l->cache == job->cache && l->key_bytes == job->key_bytes &&
-		    memcmp(l->key, job->key, job->key_bytes) == 0)
-			return true;
-	return false;
+	return (struct loading_key){ .cache = job->cache,
+		.data = job->key,
+		.bytes = job->key_bytes,
+		.frame = (uintptr_t)frame };
 }
 
-/* Calls the loader; the value is the caller's to free whatever the result. */
-static int
-run_loader(const struct job *job, struct shmcache_loaded *loaded)
+/* Calls the loader; the value is the caller's to free whatever the result.  Its
+   frame lies above the loader's calls, and below all others from where this one
+   came. */
+static __attribute__((noinline)) int
+run_loader(
+    const struct job *job, uint32_t lease_ms, struct shmcache_loaded *loaded)
 {
-	struct loading *note = malloc(sizeof(*note) + job->key_bytes);
+	const struct loading_key key =
+	    loading_key(job, __builtin_frame_address(0));
+	struct loading *loading = loading_begin(&key, lease_ms);
 	int result;
 
 	*loaded = (struct shmcache_loaded){ .value = NULL };
-	if (note == NULL)
+	if (loading == NULL)
 		return -ENOMEM;
-	note->next = loadings;
-	note->cache = job->cache;
-	note->frame = (uintptr_t)__builtin_frame_address(0);
-	note->key_bytes = job->key_bytes;
-	memcpy(note->key, job->key, job->key_bytes);
-	loadings = note;
 	result = job->loader(job->context, job->key, job->key_bytes, loaded);
-	loadings = note->next;
-	free(note);
+	loading_end(loading);
 	return load_check(result, loaded);
 }
 
@@ -131,7 +105,7 @@ load_now(
     const struct job *job, struct load *load, struct shmcache_value *value_out)
 {
 	struct shmcache_loaded loaded;
-	int result = run_loader(job, &loaded);
+	int result = run_loader(job, load->options.lease_ms, &loaded);
 	bool stored = load->token.segment_id != 0 &&
 		      end_load(job, load, result, &loaded) == 0;
 
@@ -320,6 +294,8 @@ shmcache_get_or_load(struct shmcache *cache, const void *key, size_t key_bytes,
     struct shmcache_value *value_out)
 {
 	const struct job job = { cache, key, key_bytes, loader, context };
+	const struct loading_key wanted =
+	    loading_key(&job, __builtin_frame_address(0));
 	struct load load = { .lease.place = LEASE_NONE };
 	int error = loader == NULL || value_out == NULL
 			? -EINVAL
@@ -327,7 +303,7 @@ shmcache_get_or_load(struct shmcache *cache, const void *key, size_t key_bytes,
 
 	if (error == 0 && !index_is_key(key, key_bytes))
 		error = SHMCACHE_EKEY;
-	if (error == 0 && is_loading(&job))
+	if (error == 0 && loading_is(&wanted))
 		error = shm_error_note(
 		    SHMCACHE_EDEADLK, "the loader of a key asks for that key");
 	if (error == 0)

@@ -528,10 +528,19 @@ struct shmcache_loaded {
  * frees the value, or gives it to its caller.
  *
  * Nothing is pinned meanwhile, and no call is under way: it may call the library,
- * also to load another key; to load the same key is SHMCACHE_EDEADLK.  (Threads
- * that wait for each other's keys in a circle wait until their time is over.)
- * It must return: one that is left by longjmp() or an exception leaves its key to
- * be taken over after `lease_ms`, and loses the memory of the call.
+ * also to load another key; to load the same key, by whatever handle, is
+ * SHMCACHE_EDEADLK until `lease_ms` is over.  (Threads that wait for each other's
+ * keys in a circle wait until their time is over.)
+ *
+ * It must return.  One that is left by longjmp() or an exception leaves its key to
+ * be taken over after `lease_ms`, and loses the memory of the call.  Until then a
+ * call for that key in the same thread loads at once if it is made no further down
+ * the stack than the call that was left, and is SHMCACHE_EDEADLK if it is.
+ *
+ * It may yield to another coroutine of its thread, on a stack of its own, and
+ * return after that one's loader or before, also in another thread.  Meanwhile a
+ * call for its key in its thread is SHMCACHE_EDEADLK, for it could not wait without
+ * stopping both; shmcache_begin_load() is SHMCACHE_BUSY.
  */
 typedef int shmcache_loader(void *context, const void *key, size_t key_bytes,
     struct shmcache_loaded *loaded_out);
@@ -643,7 +652,7 @@ struct shmcache_value {
  * from being loaded.
  * Errors: ENOENT (the source has no such key, as the loader says now or said at
  * most negative_ttl_ms ago, or as the filter says); what the loader returns; -ETIMEDOUT; ELIMIT;
- * EDEADLK (the loader asks for its own key); EKEY; -EINVAL (options; a loader
+ * EDEADLK (a loader of this thread is loading the key); EKEY; -EINVAL (options; a loader
  * that returns a positive number, bytes without memory or above PTRDIFF_MAX, more
  * than 8 tags or one that is none);
  * -ENOMEM.
