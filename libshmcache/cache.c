@@ -7,6 +7,7 @@
 
 #include "libshmcache/entry.h"
 #include "libshmcache/error.h"
+#include "libshmcache/owner.h"
 #include "libshmcache/policy.h"
 #include "libshmcache/record.h"
 #include "libshmcache/watch.h"
@@ -354,6 +355,26 @@ find_peer(struct mapping *m)
 		shm_store64(
 		    &m->denied_until_ms, shm_clock_ms() + PEER_RETRY_MS);
 	return error;
+}
+
+/* (The peers of handles that were closed may be gone.) */
+bool
+cache_is_own_peer(const struct call *call, uint64_t owner)
+{
+	uint64_t segment_id = call->m->segment->segment_id;
+	const struct thread_peer *tp = cache_thread.peers;
+	bool is_own = false;
+	int cancel_state;
+
+	if (tp == NULL || tp->next == NULL)
+		return false;
+	cancel_state = cache_take_lock();
+	for (; tp != NULL && !is_own; tp = tp->next)
+		is_own = is_attached(tp->segment_id) &&
+			 tp->peer->segment->segment_id == segment_id &&
+			 owner_of(tp->peer) == owner;
+	cache_drop_lock(cancel_state);
+	return is_own;
 }
 
 static int

@@ -222,6 +222,10 @@ call_leave(void)
 	call_end();
 }
 
+/* Is this owner of a word (owner.h) the calling thread, by another handle of the
+   same cache?  Within a call. */
+bool cache_is_own_peer(const struct call *call, uint64_t owner);
+
 /*
  * Give an item's pin back, whichever of the handle's mappings it is of; where it
  * is the last one of a removed cache or of a thread that has ended, free what was

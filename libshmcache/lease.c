@@ -170,8 +170,8 @@ judge_own(const struct call *call, const struct key *key, uint32_t place,
 	    is_late(call, place, word, lease_ms))
 		return LEASE_TAKEN_OVER;
 	*lease = (struct lease){ .place = place, .word = word };
-	return word_owner(word) == owner_self(call) ? LEASE_NOWHERE
-						    : LEASE_BUSY;
+	return owner_is_self(call, word_owner(word)) ? LEASE_NOWHERE
+						     : LEASE_BUSY;
 }
 
 /* Is it free for a key that it does not bear the fingerprint of, or for a load
@@ -227,7 +227,7 @@ is_doubled(const struct call *call, const struct key *key, unsigned n)
 
 	return ((word ^ fingerprint(key)) & WORD_PRINT) == 0 &&
 	       (word & WORD_STATE) == HELD &&
-	       word_owner(word) != owner_self(call) &&
+	       !owner_is_self(call, word_owner(word)) &&
 	       !owner_gone(call, word_owner(word), false);
 }
 

@@ -81,19 +81,20 @@ static enum lock_take
 find_held(const struct call *call, const struct lock_name *name, bool fresh,
     uint32_t *place_out, uint64_t *word_out)
 {
-	uint64_t self = owner_self(call), word;
+	uint64_t word;
 
 	for (uint32_t i = 0; i < call->m->lock_count; i++) {
 		while (bears(call, name, i, &word) &&
 		       (word & WORD_STATE) == HELD) {
 			*place_out = i;
 			*word_out = word;
-			if (word_owner(word) == self)
+			if (owner_is_self(call, word_owner(word)))
 				return LOCK_OWN;
 			if (!owner_gone_for_waiter(call, word_owner(word),
 				fresh, &call->m->locks[i].looked))
 				return LOCK_BUSY;
-			if (change(call, i, HELD, name->print, self, word_out))
+			if (change(call, i, HELD, name->print, owner_self(call),
+				word_out))
 				return LOCK_TAKEN;
 		}
 	}

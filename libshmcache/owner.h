@@ -10,7 +10,9 @@
  *
  * The owner has gone when the peer slot's claim is another incarnation's, or not
  * live, or its process is dead by the kernel's word (shm/peer.h).  A thread that
- * ends is gone, as a process that is killed; one that is stopped is not.
+ * ends is gone, as a process that is killed; one that is stopped is not.  So is one
+ * whose handle is closed: a thread has a peer of each handle that it uses, and what
+ * it holds by one is its own for the others too.
  *
  * Wrap: 4,096 threads later a slot's owner looks like that one again, and what
  * it left behind is taken to be held, until its deadline if it has one.
@@ -52,9 +54,22 @@ owner_make(uint32_t slot, uint64_t claim)
 }
 
 static inline uint64_t
+owner_of(const struct shm_peer *peer)
+{
+	return owner_make(shm_peer_slot(peer), peer->claim);
+}
+
+static inline uint64_t
 owner_self(const struct call *call)
 {
-	return owner_make(shm_peer_slot(call->peer), call->peer->claim);
+	return owner_of(call->peer);
+}
+
+/* Is it this thread, by this handle or another of the cache? */
+static inline bool
+owner_is_self(const struct call *call, uint64_t owner)
+{
+	return owner == owner_self(call) || cache_is_own_peer(call, owner);
 }
 
 /* `fresh`: ask the kernel, also if it was alive a moment ago. */

@@ -777,7 +777,7 @@ struct shmcache_lock {
  * Take the lock, waiting for at most `timeout_ms` while another has it.  A name is
  * 1 to 240 bytes of any content.
  * Errors: -ETIMEDOUT; ELOCKS (there is room for 1/4 as many names at once as for
- * threads); EDEADLK (this thread has it); EPEERS, EREMOVED, EREADONLY, -EINVAL.
+ * threads); EDEADLK (this thread has it, by whatever handle); EPEERS, EREMOVED, EREADONLY, -EINVAL.
  */
 int shmcache_lock(struct shmcache *cache, const void *name, size_t name_bytes,
     uint32_t timeout_ms, struct shmcache_lock *lock_out);

@@ -135,6 +135,33 @@ own_key_by_another_handle_is_told_at_once(void **state)
 	end();
 }
 
+/* A token is no loader: it may be ended while this thread loads by itself. */
+static void
+own_token_by_another_handle_is_not_waited_for(void **state)
+{
+	struct source plain = { .during = NULL };
+	struct shmcache *other;
+	struct shmcache_token token, second;
+	struct shmcache_value v;
+
+	(void)state;
+	begin();
+	options.lease_ms = 600000;
+	options.timeout_ms = 5000;
+	options.on_timeout = SHMCACHE_TIMEOUT_FAIL;
+	assert_int_equal(shmcache_open(cache->path, NULL, &other), 0);
+	assert_int_equal(
+	    shmcache_begin_load(cache, "key", 3, &options, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	assert_int_equal(
+	    shmcache_begin_load(other, "key", 3, NULL, &v, &second), 0);
+	assert_int_equal(v.source, SHMCACHE_BUSY);
+	assert_int_equal(get_by(other, "key", &plain), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_abandon(cache, &token), 0);
+	assert_int_equal(shmcache_close(other), 0);
+	end();
+}
+
 static struct shmcache *reopened;
 
 static void
@@ -426,6 +453,7 @@ loader_returns_in_another_thread(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(own_key_by_another_handle_is_told_at_once),
+	cmocka_unit_test(own_token_by_another_handle_is_not_waited_for),
 	cmocka_unit_test(own_key_of_a_removed_cache_is_told),
 	cmocka_unit_test(late_loader_is_told_no_more),
 	cmocka_unit_test(left_by_longjmp_until_it_is_late),

@@ -35,6 +35,29 @@ names_are_locked_apart(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* A thread is the same by whatever handle. */
+static void
+own_lock_by_another_handle_is_told_at_once(void **state)
+{
+	struct shmcache *cache = test_cache(), *other;
+	struct shmcache_lock l, m;
+
+	(void)state;
+	assert_int_equal(shmcache_open(cache->path, NULL, &other), 0);
+	assert_int_equal(lock(cache, "a", &l), 0);
+	assert_int_equal(
+	    shmcache_lock(other, "a", 1, 5000, &m), SHMCACHE_EDEADLK);
+	assert_int_equal(lock(other, "b", &m), 0);
+	assert_int_equal(shmcache_unlock(other, &l), 0);
+	assert_int_equal(lock(other, "a", &l), 0);
+	assert_int_equal(
+	    shmcache_lock(cache, "a", 1, 5000, &m), SHMCACHE_EDEADLK);
+	assert_int_equal(shmcache_unlock(cache, &l), 0);
+	assert_int_equal(shmcache_close(other), 0);
+	assert_int_equal(lock(cache, "a", &l), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 names_have_a_length(void **state)
 {
@@ -207,6 +230,7 @@ one_at_a_time(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(names_are_locked_apart),
+	cmocka_unit_test(own_lock_by_another_handle_is_told_at_once),
 	cmocka_unit_test(names_have_a_length),
 	cmocka_unit_test(full_table_is_an_error),
 	cmocka_unit_test(others_wait_for_their_time),
