@@ -116,7 +116,7 @@ failure(const struct call *call, const struct key *key,
 	if ((!waited && mapping_now_ms(call->m) >= (until & TIME)) ||
 	    !still_counts(call, key, l, word, error))
 		return 0;
-	return -(int)(uint32_t)error;
+	return (int)(uint32_t)error;
 }
 
 /* Puts our deadline beside our word, also over the one of somebody who found none
@@ -324,7 +324,7 @@ lease_fail(const struct call *call, const struct lease *lease, int error,
 	    (word & WORD_SEQ) << SEQ_BITS | (token->seq & SEQ));
 	(void)shm_cas64(&l->error, noted,
 	    beside(
-		word, (token->token & TOKEN) << ERROR_BITS | (uint32_t)-error));
+		word, (token->token & TOKEN) << ERROR_BITS | (uint32_t)error));
 	(void)shm_cas64(&l->deadline, until,
 	    beside(word, mapping_now_ms(call->m) + keep_ms));
 	shm_futex_wake_all(&l->word);

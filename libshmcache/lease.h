@@ -75,7 +75,7 @@
 struct lease_shared {
 	uint64_t word;
 	uint64_t deadline; /* {seq 22, milliseconds 42} */
-	uint64_t error;    /* {seq 22, token 10, negated result 32} */
+	uint64_t error;    /* {seq 22, token 10, result 32} */
 	uint64_t began;    /* {seq 16, the cache's seq when the failed load
 			      began 48} */
 	uint64_t rate;     /* {fingerprint 22, microseconds 42} */
@@ -129,7 +129,7 @@ void lease_take_alone(
 /* Give it back, and wake who waits; false if it was taken over. */
 bool lease_release(const struct call *call, const struct lease *lease);
 
-/* Give it back with an error, which counts for `keep_ms` (and for who waits) as
+/* Give it back with an error (not 0), which counts for `keep_ms` (and for who waits) as
    long as the key's token and the flush word are what `token` has; that of a load
    without the lease is nobody else's. */
 void lease_fail(const struct call *call, const struct lease *lease, int error,

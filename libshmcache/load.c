@@ -24,8 +24,8 @@
 #define NS_PER_S           1000000000u
 
 /* What a failed lease tells those who wait: what was loaded could not be stored,
-   so let each load for itself. */
-#define LET_EACH_LOAD (-INT32_MAX)
+   so let each load for itself.  No loader's result: those are negative. */
+#define LET_EACH_LOAD 1
 
 /* What is there of the key. */
 enum view {

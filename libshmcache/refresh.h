@@ -101,9 +101,11 @@ static inline int64_t
 refresh_jitter(int64_t ttl_ms, uint32_t percent, uint32_t random)
 {
 	double part = ((double)random / 4294967295.0 * 2 - 1) * percent / 100;
-	int64_t jittered = (int64_t)((double)ttl_ms * (1 + part));
+	double jittered = (double)ttl_ms * (1 + part);
 
-	return jittered < 1 ? 1 : jittered;
+	return jittered < 1                    ? 1
+	       : jittered >= (double)INT64_MAX ? INT64_MAX
+					       : (int64_t)jittered;
 }
 
 #endif /* LIBSHMCACHE_REFRESH_H */

@@ -732,6 +732,28 @@ jitter_stays_in_its_range(void **state)
 	assert_int_equal(refresh_jitter(1000, 10, 0), 900);
 	assert_int_equal(refresh_jitter(1000, 10, UINT32_MAX), 1100);
 	assert_int_equal(refresh_jitter(1000, 100, 0), 1);
+	assert_true(refresh_jitter(INT64_MAX, 0, 0) == INT64_MAX);
+	assert_true(refresh_jitter(INT64_MAX, 100, UINT32_MAX) == INT64_MAX);
+	assert_int_equal(refresh_jitter(INT64_MAX, 100, 0), 1);
+}
+
+/* As long as there can be, refreshed in whatever way. */
+static void
+longest_time_to_live_is_kept(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "value" };
+	struct shmcache_load_options o = options_of(INT64_MAX);
+	int64_t ttl_ms;
+
+	(void)state;
+	o.stale_ms = INT32_MAX;
+	o.refresh_percent = 1;
+	o.jitter_percent = 0;
+	assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(shmcache_ttl(s.cache, "key", 3, &ttl_ms), 0);
+	assert_true(ttl_ms > INT64_MAX / 4);
+	assert_int_equal(get(&s, &o, "value"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
 static void
@@ -918,6 +940,26 @@ event_loops_begin_and_end(void **state)
 	assert_string_equal(v.value, "filled");
 	free(v.value);
 	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Whatever negative number it is. */
+static void
+any_error_of_a_loader_is_kept(void **state)
+{
+	const int errors[] = { -1, -EIO, -4096, SHMCACHE_ELIMIT, -INT32_MAX,
+		INT32_MIN };
+	struct shmcache_load_options o = options_of(0);
+
+	(void)state;
+	o.error_ttl_ms = 600000;
+	for (size_t i = 0; i < TEST_COUNT_OF(errors); i++) {
+		struct source s = { .cache = test_cache(), .error = errors[i] };
+
+		assert_int_equal(get(&s, &o, ""), errors[i]);
+		assert_int_equal(get(&s, &o, ""), errors[i]);
+		assert_int_equal(s.loads, 1);
+		assert_int_equal(shmcache_close(s.cache), 0);
+	}
 }
 
 static void
@@ -1831,12 +1873,14 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(refresh_is_packed_without_much_loss),
 	cmocka_unit_test(chance_is_as_xfetch_has_it),
 	cmocka_unit_test(jitter_stays_in_its_range),
+	cmocka_unit_test(longest_time_to_live_is_kept),
 	cmocka_unit_test(cost_of_a_load_is_kept),
 	cmocka_unit_test(rate_is_right_to_a_hundredth),
 	cmocka_unit_test(key_is_loaded_as_often_as_it_may),
 	cmocka_unit_test(loads_per_second_are_limited),
 	cmocka_unit_test(loads_at_once_are_limited),
 	cmocka_unit_test(event_loops_begin_and_end),
+	cmocka_unit_test(any_error_of_a_loader_is_kept),
 	cmocka_unit_test(arguments_are_checked),
 	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
 	cmocka_unit_test(threads_share_a_load),
