@@ -757,14 +757,16 @@ int shmcache_watch_cancel(struct shmcache *cache, uint64_t watch);
 /*
  * Locks for applications, by name, among all processes that have the cache open.
  * A lock is its owner's until it unlocks it; when the thread that took it ends, or
- * its process does, in whatever way, the next who wants it gets it.  It does not
- * outlive the cache.
+ * its process does, in whatever way, or the handle that it was taken by is closed,
+ * the next who wants it gets it.  A forked child does not own its parent's locks.
+ * They do not outlive the cache.
  */
 #define SHMCACHE_LOCK_NAME_MAX 240
 
 /* A lock that is held.  `fence` is greater than that of every lock that this
    cache gave out before: what the lock guards may refuse whoever comes with a
-   lesser one.  The other fields are the library's. */
+   lesser one.  A cache that is made anew begins at 1 again: there, forget the
+   greatest that was seen.  The other fields are the library's. */
 struct shmcache_lock {
 	uint64_t fence;
 	uint64_t segment_id;
@@ -782,8 +784,9 @@ struct shmcache_lock {
 int shmcache_lock(struct shmcache *cache, const void *name, size_t name_bytes,
     uint32_t timeout_ms, struct shmcache_lock *lock_out);
 
-/* Any thread of the process may unlock.  Errors: ESTALE (it is not held by this
-   token any more), EPEERS, EDEADLK, EREMOVED, EREADONLY, -EINVAL. */
+/* Any thread may unlock that has the struct, one of a forked child too.
+   Errors: ESTALE (it is not held by this token any more), EPEERS, EDEADLK, EREMOVED,
+   EREADONLY, -EINVAL. */
 int shmcache_unlock(struct shmcache *cache, const struct shmcache_lock *lock);
 
 /*

@@ -189,6 +189,75 @@ what_the_killed_leave_holds_nobody_up(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Of the handle that it was taken by, not of the thread. */
+static void
+closing_a_handle_frees_its_locks(void **state)
+{
+	struct shmcache *cache = test_cache(), *other;
+	struct shmcache_lock l, m;
+
+	(void)state;
+	assert_int_equal(shmcache_open(cache->path, NULL, &other), 0);
+	assert_int_equal(lock(other, "a", &l), 0);
+	assert_int_equal(lock(cache, "b", &m), 0);
+	assert_int_equal(shmcache_close(other), 0);
+	assert_int_equal(lock(cache, "a", &l), 0);
+	assert_int_equal(lock(cache, "b", &m), SHMCACHE_EDEADLK);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+struct shared_lock {
+	struct shmcache *cache;
+	struct shmcache_lock lock;
+};
+
+static int
+lock_and_unlock_in_child(void *context)
+{
+	struct shared_lock *s = context;
+	struct shmcache_lock l;
+
+	if (lock(s->cache, "a", &l) != -ETIMEDOUT)
+		return 1;
+	if (shmcache_unlock(s->cache, &s->lock) != 0)
+		return 2;
+	return lock(s->cache, "a", &l) == 0 ? 0 : 3;
+}
+
+/* It may give back what it has got the struct of, and owns nothing. */
+static void
+forked_child_may_unlock_and_does_not_own(void **state)
+{
+	struct shared_lock s = { .cache = test_cache() };
+
+	(void)state;
+	assert_int_equal(lock(s.cache, "a", &s.lock), 0);
+	assert_int_equal(test_child_run(lock_and_unlock_in_child, &s), 0);
+	assert_int_equal(shmcache_unlock(s.cache, &s.lock), SHMCACHE_ESTALE);
+	assert_int_equal(lock(s.cache, "a", &s.lock), 0); /* it has ended */
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+static void
+new_cache_counts_from_one(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache = test_cache(), *heir;
+	struct shmcache_lock l, m;
+
+	(void)state;
+	assert_int_equal(lock(cache, "a", &l), 0);
+	assert_int_equal(lock(cache, "b", &l), 0);
+	assert_int_equal(l.fence, 2);
+	assert_int_equal(shmcache_remove(cache->path), 0);
+	assert_int_equal(shmcache_open(cache->path, &o, &heir), 0);
+	assert_int_equal(lock(heir, "a", &m), 0);
+	assert_int_equal(m.fence, 1);
+	assert_int_equal(shmcache_unlock(heir, &l), SHMCACHE_ESTALE);
+	assert_int_equal(shmcache_close(heir), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static uint64_t inside;
 static uint64_t total;
 
@@ -235,6 +304,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(full_table_is_an_error),
 	cmocka_unit_test(others_wait_for_their_time),
 	cmocka_unit_test(what_the_killed_leave_holds_nobody_up),
+	cmocka_unit_test(closing_a_handle_frees_its_locks),
+	cmocka_unit_test(forked_child_may_unlock_and_does_not_own),
+	cmocka_unit_test(new_cache_counts_from_one),
 	cmocka_unit_test(one_at_a_time),
 };
 
