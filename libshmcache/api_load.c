@@ -386,13 +386,7 @@ shmcache_abandon(struct shmcache *cache, const struct shmcache_token *token)
 
 	if (error != 0)
 		return error_return(error);
-	if (token->segment_id != call.m->segment->segment_id) {
-		error = SHMCACHE_ESTALE;
-	} else {
-		const struct lease lease = { token->lease, token->lease_word };
-
-		(void)lease_release(&call, &lease);
-	}
+	error = load_abandon(&call, token);
 	call_leave();
 	return error_return(error);
 }

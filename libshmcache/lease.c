@@ -280,6 +280,19 @@ lease_take_alone(
 	lease->place = LEASE_NONE;
 }
 
+static bool
+has_word(const struct call *call, const struct lease *lease)
+{
+	return (lease->place & ~LEASE_ALONE) <= call->m->lease_mask;
+}
+
+bool
+lease_is_ours(const struct call *call, const struct lease *lease)
+{
+	return has_word(call, lease) &&
+	       shm_load64_acquire(word_at(call, lease->place)) == lease->word;
+}
+
 /* HELD to `state`, unless it was taken over. */
 static bool
 give_back(const struct call *call, const struct lease *lease, uint64_t state,
@@ -287,7 +300,7 @@ give_back(const struct call *call, const struct lease *lease, uint64_t state,
 {
 	*word_out = word_next(lease->word, state, lease->word & WORD_PRINT,
 	    word_owner(lease->word));
-	return (lease->place & ~LEASE_ALONE) <= call->m->lease_mask &&
+	return has_word(call, lease) &&
 	       shm_cas64(word_at(call, lease->place), lease->word, *word_out);
 }
 

@@ -129,6 +129,15 @@ void lease_take_alone(
 /* Give it back, and wake who waits; false if it was taken over. */
 bool lease_release(const struct call *call, const struct lease *lease);
 
+static inline bool
+lease_is_alone(const struct lease *lease)
+{
+	return (lease->place & LEASE_ALONE) != 0 && lease->place != LEASE_NONE;
+}
+
+/* Was it neither given back nor taken over? */
+bool lease_is_ours(const struct call *call, const struct lease *lease);
+
 /* Give it back with an error (not 0), which counts for `keep_ms` (and for who waits) as
    long as the key's token and the flush word are what `token` has; that of a load
    without the lease is nobody else's. */

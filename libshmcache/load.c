@@ -511,7 +511,7 @@ store(const struct call *call, const struct key *key,
 	if (error == 0)
 		error = write_store(call, key, &content, &token);
 	if (error == 0)
-		token_spend(call->m, key->hash, &token);
+		(void)token_spend(call->m, key->hash, token.word);
 	if (error == SHMCACHE_ESTALE) {
 		stats_count(call->peer, COUNT_load_refused);
 		return shm_error_note(error,
@@ -533,6 +533,40 @@ check_token(const struct call *call, const struct key *key,
 	return 0;
 }
 
+/* Ends a load that has stored nothing.  The leader's token is spent, before others
+   see that the lease is free; not one of a load without it, lest that refuses what
+   the leader stores: its word tells. */
+static void
+give_up(const struct call *call, const struct lease *lease, int error,
+    uint64_t keep_ms, const struct shmcache_token *token)
+{
+	struct shmcache_token spent = *token;
+
+	if (lease_is_ours(call, lease) && !lease_is_alone(lease))
+		spent.token = token_spend(call->m, token->hash, token->token);
+	if (error == 0)
+		(void)lease_release(call, lease);
+	else
+		lease_fail(call, lease, error, keep_ms, &spent);
+}
+
+static int
+fill(const struct call *call, const struct key *key, const struct lease *lease,
+    const struct shmcache_token *token, int result,
+    const struct shmcache_loaded *loaded, const struct shmcache_load_options *o)
+{
+	int error = lease_is_alone(lease) && !lease_is_ours(call, lease)
+			? shm_error_note(
+			      SHMCACHE_ESTALE, "the load was ended, or is late")
+			: store(call, key, token, result != 0, loaded, o);
+
+	if (error == 0 || error == SHMCACHE_ESTALE)
+		(void)lease_release(call, lease);
+	else
+		give_up(call, lease, LET_EACH_LOAD, 0, token);
+	return error;
+}
+
 int
 load_fill(const struct call *call, const struct key *key,
     const struct shmcache_token *token, int result,
@@ -544,20 +578,25 @@ load_fill(const struct call *call, const struct key *key,
 	if (error != 0)
 		return error;
 	if (result == 0 ||
-	    (result == SHMCACHE_ENOENT && o->negative_ttl_ms > 0)) {
-		error = store(call, key, token, result != 0, loaded, o);
-		if (error == 0 || error == SHMCACHE_ESTALE)
-			(void)lease_release(call, &lease);
-		else
-			lease_fail(call, &lease, LET_EACH_LOAD, 0, token);
-		return error;
-	}
+	    (result == SHMCACHE_ENOENT && o->negative_ttl_ms > 0))
+		return fill(call, key, &lease, token, result, loaded, o);
 	if (result == SHMCACHE_ENOENT && token->version != 0)
 		drop(call, key, token->version);
 	if (result != SHMCACHE_ENOENT)
 		stats_count(call->peer, COUNT_load_errors);
-	lease_fail(call, &lease, result,
+	give_up(call, &lease, result,
 	    result == SHMCACHE_ENOENT ? 0 : o->error_ttl_ms, token);
+	return 0;
+}
+
+int
+load_abandon(const struct call *call, const struct shmcache_token *token)
+{
+	const struct lease lease = { token->lease, token->lease_word };
+
+	if (token->segment_id != call->m->segment->segment_id)
+		return SHMCACHE_ESTALE;
+	give_up(call, &lease, 0, 0, token);
 	return 0;
 }
 

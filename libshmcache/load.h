@@ -8,7 +8,7 @@
  *   take     the key's lease (lease.h), the token (token.h); look once more, for
  *            the last leader may have stored it since; then the limits
  *   load     outside of any call, with nothing pinned (api_load.c)
- *   fill     store it if the token is still good; give the lease back
+ *   fill     store it if the token is still good; spend that; give the lease back
  *
  * Limits.  Loads at once: who has taken the lease, or a word of its own where it
  * loads without, counts the words that are held, and gives its own back if these
@@ -62,6 +62,9 @@ int load_fill(const struct call *call, const struct key *key,
     const struct shmcache_token *token, int result,
     const struct shmcache_loaded *loaded,
     const struct shmcache_load_options *options);
+
+/* The same as shmcache_abandon(). */
+int load_abandon(const struct call *call, const struct shmcache_token *token);
 
 /* What a call gets that the limits keep from loading: 0, `old` is the answer. */
 int load_limited(const struct load *load);

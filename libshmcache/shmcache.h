@@ -676,17 +676,23 @@ int shmcache_begin_load(struct shmcache *cache, const void *key,
 
 /*
  * End a load.  `result` is as a loader's; the bytes are copied.  `options` are
- * those of the begin.
+ * those of the begin.  The token is all that it takes: another process may have it,
+ * a forked child for instance.
+ * The token is spent then, whatever is returned, but for -EINVAL, EKEY, the token
+ * of another key or cache, and what keeps a handle from its cache: nothing was done,
+ * and it is still to be ended.
  * Errors: ESTALE (not stored: the key was written, deleted or invalidated since
- * the load began, or the token is of another cache); else as shmcache_set().
+ * the load began, the load was ended before, or the token is of another key or
+ * cache); else as shmcache_set().
  */
 int shmcache_fill(struct shmcache *cache, const void *key, size_t key_bytes,
     const struct shmcache_token *token, int result,
     const struct shmcache_loaded *loaded,
     const struct shmcache_load_options *options);
 
-/* End a load without anything: who waits goes on.  Errors: ESTALE (of another
-   cache), EPEERS, EDEADLK, EREMOVED, EREADONLY. */
+/* End a load without anything: who waits goes on, and the token is spent.  One that
+   is spent already does nothing.
+   Errors: ESTALE (of another cache), EPEERS, EDEADLK, EREMOVED, EREADONLY. */
 int shmcache_abandon(
     struct shmcache *cache, const struct shmcache_token *token);
 

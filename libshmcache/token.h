@@ -33,7 +33,8 @@
  * Only the key's own fingerprint is bumped, so sets of other keys refuse no slow
  * load.  Another leader's install in the same word does: a fill that is refused
  * for it costs a value that is not stored.  A fill bumps too, so that of two
- * leaders (one was taken for dead) the older cannot follow the newer.
+ * leaders (one was taken for dead) the older cannot follow the newer; so does a
+ * leader that ends without one, so that no token is filled twice.
  *
  * tests/models/token.pml has all of it, with mutants.  Killed anywhere: the word
  * was changed, or not; nothing is held.
@@ -120,11 +121,12 @@ token_is_current(
 	return shm_load64_acquire(token_at(m, hash)) == token->word;
 }
 
-/* After the fill; another's change is as good. */
-static inline void
-token_spend(const struct mapping *m, uint64_t hash, const struct token *token)
+/* After the fill, or what ends a load without one; another's change is as good.
+   Returns what the word is then, or what it was. */
+static inline uint64_t
+token_spend(const struct mapping *m, uint64_t hash, uint64_t word)
 {
-	(void)shm_cas64(token_at(m, hash), token->word, token->word + 1);
+	return shm_cas64(token_at(m, hash), word, word + 1) ? word + 1 : word;
 }
 
 #endif /* LIBSHMCACHE_TOKEN_H */

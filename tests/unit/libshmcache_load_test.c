@@ -942,6 +942,138 @@ event_loops_begin_and_end(void **state)
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
+static struct shmcache_token
+lead(struct shmcache *cache)
+{
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	assert_int_equal(
+	    shmcache_begin_load(cache, "key", 3, NULL, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	return token;
+}
+
+static int
+fill(struct shmcache *cache, const struct shmcache_token *token, int result)
+{
+	char text[] = "filled";
+	const struct shmcache_loaded loaded = {
+		.value = text, .value_bytes = 6, .client_flags = 5
+	};
+
+	return shmcache_fill(cache, "key", 3, token, result, &loaded, NULL);
+}
+
+/* However a load has ended, its token stores nothing more. */
+static void
+token_is_spent_by_what_ends_it(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_token token;
+
+	(void)state;
+	token = lead(cache);
+	assert_int_equal(shmcache_abandon(cache, &token), 0);
+	assert_int_equal(fill(cache, &token, 0), SHMCACHE_ESTALE);
+	assert_int_equal(shmcache_abandon(cache, &token), 0);
+	token = lead(cache);
+	assert_int_equal(fill(cache, &token, SHMCACHE_ENOENT), 0);
+	assert_int_equal(fill(cache, &token, 0), SHMCACHE_ESTALE);
+	token = lead(cache);
+	assert_int_equal(fill(cache, &token, -EIO), 0);
+	assert_int_equal(fill(cache, &token, 0), SHMCACHE_ESTALE);
+	assert_true(test_lacks(cache, "key"));
+	token = lead(cache);
+	assert_int_equal(fill(cache, &token, 0), 0);
+	assert_true(test_has(cache, "key", "filled"));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Of a load without a lease too: of a key whose places others have. */
+static void
+lone_token_is_spent_by_what_ends_it(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_token token = { .lease = 0 };
+	const struct shmcache_loaded loaded = { .value = NULL };
+	char key[32];
+
+	(void)state;
+	for (unsigned i = 0; (token.lease & LEASE_ALONE) == 0; i++) {
+		struct shmcache_value v;
+
+		assert_in_range(i, 0, 1000);
+		test_key(key, "k", i);
+		assert_int_equal(shmcache_begin_load(
+				     cache, key, strlen(key), NULL, &v, &token),
+		    0);
+	}
+	assert_int_not_equal(token.lease, LEASE_NONE);
+	assert_int_equal(shmcache_abandon(cache, &token), 0);
+	assert_int_equal(
+	    shmcache_fill(cache, key, strlen(key), &token, 0, &loaded, NULL),
+	    SHMCACHE_ESTALE);
+	assert_true(test_lacks(cache, key));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+fill_with_bad_arguments_does_nothing(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_loaded bad = { .value_bytes = 1 };
+	struct shmcache_load_options o = options_of(-5);
+	struct shmcache_token token = lead(s.cache);
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, 0, &bad, NULL), -EINVAL);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, -EIO, NULL, &o), -EINVAL);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, 5, NULL, NULL), -EINVAL);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "", 0, &token, -EIO, NULL, NULL),
+	    SHMCACHE_EKEY);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "yek", 3, &token, -EIO, NULL, NULL),
+	    SHMCACHE_ESTALE);
+	assert_int_equal(shmcache_wait_load(s.cache, "key", 3, 0), -ETIMEDOUT);
+	assert_int_equal(fill(s.cache, &token, 0), 0);
+	assert_true(test_has(s.cache, "key", "filled"));
+	assert_int_equal(shmcache_wait_load(s.cache, "key", 3, 0), 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+struct begun {
+	struct shmcache *cache;
+	struct shmcache_token token;
+};
+
+static int
+fill_in_child(void *context)
+{
+	struct begun *b = context;
+
+	return fill(b->cache, &b->token, 0) == 0 ? 0 : 1;
+}
+
+static void
+forked_child_may_fill(void **state)
+{
+	struct begun b = { .cache = test_cache() };
+
+	(void)state;
+	b.token = lead(b.cache);
+	assert_int_equal(test_child_run(fill_in_child, &b), 0);
+	assert_true(test_has(b.cache, "key", "filled"));
+	assert_int_equal(fill(b.cache, &b.token, 0), SHMCACHE_ESTALE);
+	assert_int_equal(shmcache_close(b.cache), 0);
+}
+
 /* Whatever negative number it is. */
 static void
 any_error_of_a_loader_is_kept(void **state)
@@ -1880,6 +2012,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(loads_per_second_are_limited),
 	cmocka_unit_test(loads_at_once_are_limited),
 	cmocka_unit_test(event_loops_begin_and_end),
+	cmocka_unit_test(token_is_spent_by_what_ends_it),
+	cmocka_unit_test(lone_token_is_spent_by_what_ends_it),
+	cmocka_unit_test(fill_with_bad_arguments_does_nothing),
+	cmocka_unit_test(forked_child_may_fill),
 	cmocka_unit_test(any_error_of_a_loader_is_kept),
 	cmocka_unit_test(arguments_are_checked),
 	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
