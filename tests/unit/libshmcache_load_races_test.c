@@ -3,6 +3,7 @@
  * libshmcache_load_races_test.c - leases and limits of loads, changed by two at
  * once (race.h)
  */
+#include "libshmcache/latency.h"
 #include "libshmcache/lease.h"
 #include "libshmcache/owner.h"
 #include "tests/unit/cache_support.h"
@@ -182,7 +183,7 @@ take_and_fail(void)
 static bool
 is_failure_whole(void)
 {
-	int error = -(int)(uint32_t)place->error;
+	int error = (int)(uint32_t)place->error;
 
 	return is_beside(place->deadline) && is_beside(place->error) &&
 	       place->began >> 48 == (place->word & WORD_SEQ & 0xffff) &&
@@ -200,13 +201,13 @@ failures_are_noted_whole(void **state)
 
 /* Loads are counted by their rates. */
 
-static uint64_t began_ms;
+static uint64_t began_us;
 
 static void
 count_no_loads(void)
 {
 	place->rate = 0;
-	began_ms = mapping_now_ms(m);
+	began_us = latency_now_ns(m) / 1000;
 }
 
 static void
@@ -222,7 +223,7 @@ count_load(void)
 static bool
 are_two_loads_counted(void)
 {
-	return (place->rate & ((1ull << 42) - 1)) >= began_ms + 40;
+	return ((place->rate - began_us) & ((1ull << 42) - 1)) >= 40000;
 }
 
 static struct shmcache_token tokens[2];
@@ -231,7 +232,7 @@ static int begun[2];
 static void
 limit_loads(void)
 {
-	m->shared->next_load_us = 0;
+	m->shared->next_load_ns = 0;
 	begun[0] = begun[1] = SHMCACHE_ELIMIT;
 }
 
