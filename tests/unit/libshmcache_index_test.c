@@ -374,6 +374,27 @@ full_window_gives_up_the_flushed_first(void **state)
 	test_assert_sound(cache);
 }
 
+/* Whatever the other bucket has. */
+static void
+keys_are_put_at_home_while_there_is_room(void **state)
+{
+	struct shmcache *cache = *state;
+	char text[32];
+
+	for (unsigned n = 0; n < 60; n++) {
+		struct key key;
+
+		test_set_ok(cache, test_key(text, "key", n), "x");
+		index_key(cache->mapping, text, strlen(text), &key);
+		assert_int_equal(
+		    test_find(cache, text).slot / INDEX_BUCKET_SLOTS,
+		    key.first[0] / INDEX_BUCKET_SLOTS);
+		if (n % 5 == 4)
+			assert_int_equal(
+			    shmcache_delete_prefix(cache, "key", 3, NULL), 0);
+	}
+}
+
 static void
 displaced_entries_are_accounted(void **state)
 {
@@ -879,6 +900,7 @@ static const struct CMUnitTest tests[] = {
 	WINDOW(full_window_gives_up_what_was_read_least),
 	WINDOW(full_window_gives_up_the_expired_first),
 	WINDOW(full_window_gives_up_the_flushed_first),
+	WINDOW(keys_are_put_at_home_while_there_is_room),
 	WINDOW(displaced_entries_are_accounted),
 	TEST(expired_entry_of_the_key_is_replaced_in_place),
 	TEST(tentative_words_are_absent_for_readers),

@@ -255,8 +255,27 @@ static int
 read_stats(void)
 {
 	struct shmcache_stats stats;
+	struct shmcache_item item; /* so that there is one to mark */
+	int result = shmcache_get_pinned(cache, KEY, KEY_BYTES, &item);
 
-	return shmcache_stats(cache, &stats, sizeof(stats));
+	if (result != 0)
+		return result;
+	result = shmcache_stats(cache, &stats, sizeof(stats));
+	(void)shmcache_unpin(cache, &item);
+	return result;
+}
+
+static int
+watch_load(void)
+{
+	struct shmcache *other; /* that has no watcher yet */
+	int result = shmcache_open(cache->path, NULL, &other);
+
+	if (result != 0)
+		return result;
+	result = shmcache_watch_load(other, KEY, KEY_BYTES, 1000, NULL, NULL);
+	(void)shmcache_close(other);
+	return result;
 }
 
 /* There is no memory for the words either. */
@@ -317,6 +336,7 @@ static const struct named calls[] = {
 	{ "verify", verify_strictly, false },
 	{ "verify of damage", verify_damaged, false },
 	{ "stats", read_stats, false },
+	{ "watch_load", watch_load, false },
 };
 
 struct attempt {

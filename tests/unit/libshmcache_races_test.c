@@ -824,6 +824,27 @@ is_touched(void)
 	       ttl_ms > 7000000 && (*found.entry.expiry & 1) != 0;
 }
 
+/* It is deleted while it is written anew. */
+
+static void
+set_frozen(void)
+{
+	set_mortal();
+	freeze();
+}
+
+static void
+delete_mortal(void)
+{
+	(void)shmcache_delete(cache, "mortal", 6);
+}
+
+static bool
+is_it_deleted(void)
+{
+	return test_lacks(cache, "mortal");
+}
+
 /* A touch that looked before the entry expired, and changes it after that. */
 
 static bool touched_late;
@@ -863,9 +884,121 @@ entries_change_in_place(void **state)
 	(void)state;
 	run_race(&(struct race){
 	    set_expired, get_mortal, touch_late, is_touch_kept });
+	run_race(
+	    &(struct race){ set_frozen, touch, delete_mortal, is_it_deleted });
 	run_race(&(struct race){ set_counter, add_1, add_10, is_it_18 });
 	run_race(&(struct race){ set_mortal, freeze, touch, is_touched });
 	run_race(&(struct race){ set_mortal, touch, freeze, is_touched });
+}
+
+/* An extent is emptied while its entry is replaced. */
+
+static struct shm_extent emptied;
+
+static void
+seal_one_entry(void)
+{
+	emptied = test_extent_of(cache, "key");
+	(void)shm_arena_seal(segment, &emptied);
+	set_one();
+	emptied = test_extent_of(cache, "key");
+	(void)shm_arena_seal(segment, &emptied);
+	emptied.state = SHM_SEALED;
+}
+
+static void
+seal_one_that_was_read(void)
+{
+	seal_one_entry();
+	found.entry.shared->ref = 1;
+}
+
+static void
+empty_extent(void)
+{
+	struct call call = enter();
+
+	(void)evict_extent(&call, &emptied, EVICT_CLEAN, true);
+	call_leave();
+}
+
+static void
+empty_extent_of_the_unread(void)
+{
+	struct call call = enter();
+
+	(void)evict_extent(&call, &emptied, EVICT_DROP, true);
+	call_leave();
+}
+
+static void
+set_newer(void)
+{
+	(void)test_set(cache, "key", "newer");
+}
+
+static bool
+is_newer_there(void)
+{
+	return test_has(cache, "key", "newer");
+}
+
+static void
+replacements_outlive_an_eviction(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    seal_one_that_was_read, empty_extent, set_newer, is_newer_there });
+	run_race(&(struct race){ seal_one_entry, empty_extent_of_the_unread,
+	    set_newer, is_newer_there });
+}
+
+/* An item is unpinned while its pin is given to the next. */
+
+static struct shmcache_item items[2];
+
+static void
+pin_by_other(void)
+{
+	(void)shmcache_get_pinned(cache, "key", 3, &items[0]);
+}
+
+static void
+pin_one(void)
+{
+	let_other(pin_by_other);
+}
+
+static void
+unpin_one(void)
+{
+	(void)shmcache_unpin(cache, &items[0]);
+}
+
+static void
+pin_next(void)
+{
+	(void)shmcache_get_pinned(cache, "key", 3, &items[1]);
+}
+
+static bool
+is_next_pinned(void)
+{
+	const struct shm_peer *peer = items[1].owner;
+	uint32_t bit = 1u << (items[1].pin - SHM_PIN_HANDLES);
+	bool right =
+	    (peer->handles & bit) != 0 && peer->shared->pins[items[1].pin] != 0;
+
+	(void)shmcache_unpin(cache, &items[1]);
+	return right;
+}
+
+static void
+items_are_unpinned_once(void **state)
+{
+	(void)state;
+	run_race(
+	    &(struct race){ pin_one, unpin_one, pin_next, is_next_pinned });
 }
 
 /* Leases and locks. */
@@ -1235,6 +1368,8 @@ main(void)
 		RACE(words_change_once),
 		RACE(slots_of_others_are_left_alone),
 		RACE(entries_change_in_place),
+		RACE(replacements_outlive_an_eviction),
+		RACE(items_are_unpinned_once),
 		RACE(one_leads_and_one_locks),
 		RACE(fills_do_not_follow_sets),
 		RACE(copies_without_a_pin_are_whole),

@@ -618,6 +618,10 @@ extents_are_described(void **state)
 			assert_in_range(extents[i].age_ms, 0, 60000);
 	}
 	assert_int_equal(live, test_stats(cache).live_bytes);
+	/* Pins that a dead peer left are nobody's. */
+	shm_peer_table(cache->mapping->segment)[20].pins[SHM_PIN_ENTRY] = 1 + 1;
+	assert_int_equal(shmcache_extents(cache, extents, 64, &count), 0);
+	assert_int_equal(extents[1].pins, 0);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 

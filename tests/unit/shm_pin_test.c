@@ -67,7 +67,10 @@ pins_in_a_slot_that_nobody_claims_are_void(void **state)
 	s->header->peer_high = 8;
 	shm_peer_table(s)[5].pins[SHM_PIN_ENTRY] = 3 + 1;
 	assert_false(shm_pin_scan(s, 3, SHM_PINS_ALL, true));
+	/* (Or not any more: by a process that lives.) */
 	shm_peer_release(peer);
+	shm_peer_table(s)[0].pins[SHM_PIN_ENTRY] = 4 + 1;
+	assert_false(shm_pin_scan(s, 4, SHM_PINS_ALL, true));
 	shm_segment_detach(s);
 }
 
