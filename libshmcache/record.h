@@ -31,6 +31,7 @@
  * somebody does (R5 or R6 that come late), the next R2 sets it again, and some
  * requests are missing.  R2, R5 and R6 keep the seq of the flush word, and a
  * flush keeps the bit (invalidate.c), by CAS each; a removed cache's word stays.
+ * tests/models/recording.pml.
  *
  * The ring.  A caller takes a number, by fetch-and-add of `head`, and stores the
  * request where that number, modulo the size, belongs: three words, and a fourth

@@ -125,6 +125,14 @@ small caught lock -DM_FENCE_FIRST
 small caught lock -DM_NO_WAKE
 small caught lock -DM_SLEEP_BLIND
 small caught lock -DKILL -DM_NO_LIVENESS
+small holds  recording
+small holds  recording -DRECORDERS=1 -DCALLER -DREMOVES
+small caught recording -DRECORDERS=1 -DCALLER -DM_CLEAR_STORE
+small caught recording -DM_SET_STORE
+small caught recording -DREMOVES -DM_FLUSH_STORE
+small caught recording -DM_RENEW_STORE
+small caught recording -DM_NO_CLEAR
+small caught recording -DREMOVES -DM_RAISE_DEAD
 full  holds  places -DCALLERS=3 -DTURNS=0
 full  holds  lock -DOTHER
 full  holds  lock -DTAKERS=3 -DUNLOCKS=1 -DROUNDS=0
