@@ -824,6 +824,74 @@ is_touched(void)
 	       ttl_ms > 7000000 && (*found.entry.expiry & 1) != 0;
 }
 
+/* It is carried on to another entry: what changes it in place meanwhile is in what
+   is carried, or goes by replacing. */
+
+static struct entry_content carried;
+
+static void
+find_counter(void)
+{
+	set_counter();
+	found = test_find(cache, "n");
+}
+
+static void
+carry(void)
+{
+	entry_carry(cache->mapping, &found.entry, &carried);
+}
+
+static bool
+is_it_counted(void)
+{
+	return test_find(cache, "n").word != found.word
+		   ? test_has(cache, "n", "8")
+		   : carried.cell.value == 8;
+}
+
+static bool
+is_its_time_carried(void)
+{
+	return test_find(cache, "mortal").word != found.word
+		   ? is_touched()
+		   : carried.expires_ms >
+			 mapping_now_ms(cache->mapping) + 7000000;
+}
+
+/* Its length is damaged while it is opened: what was checked is what is taken. */
+
+static struct entry opened;
+static bool is_opened;
+
+static void
+mend_length(void)
+{
+	found.entry.shared->value_bytes = found.entry.value_bytes;
+}
+
+static void
+open_entry(void)
+{
+	is_opened = entry_open(cache->mapping, found.entry.offset, &opened);
+}
+
+static void
+damage_length(void)
+{
+	found.entry.shared->value_bytes = ENTRY_VALUE_BYTES;
+}
+
+static bool
+is_length_sound(void)
+{
+	bool sound =
+	    !is_opened || opened.value_bytes == found.entry.value_bytes;
+
+	mend_length();
+	return sound;
+}
+
 /* It is deleted while it is written anew. */
 
 static void
@@ -887,6 +955,12 @@ entries_change_in_place(void **state)
 	run_race(
 	    &(struct race){ set_frozen, touch, delete_mortal, is_it_deleted });
 	run_race(&(struct race){ set_counter, add_1, add_10, is_it_18 });
+	run_race(&(struct race){ find_counter, carry, add_1, is_it_counted });
+	set_mortal();
+	run_race(&(struct race){
+	    mend_length, open_entry, damage_length, is_length_sound });
+	run_race(
+	    &(struct race){ set_mortal, carry, touch, is_its_time_carried });
 	run_race(&(struct race){ set_mortal, freeze, touch, is_touched });
 	run_race(&(struct race){ set_mortal, touch, freeze, is_touched });
 }
