@@ -154,15 +154,20 @@ copy_filter(
 	return error;
 }
 
+/* More of them at one file are no signals any more. */
+#define INTERRUPTIONS_MAX 1000u
+
 static int
 write_all(int fd, const void *bytes, size_t count)
 {
 	const char *at = bytes;
+	unsigned interruptions = 0;
 
 	while (count > 0) {
 		ssize_t n = write(fd, at, count);
 
-		if (n < 0 && errno != EINTR)
+		if (n < 0 &&
+		    (errno != EINTR || interruptions++ == INTERRUPTIONS_MAX))
 			return -errno;
 		at += n > 0 ? n : 0;
 		count -= n > 0 ? (size_t)n : 0;
@@ -228,11 +233,13 @@ static int
 read_all(int fd, void *bytes, size_t count)
 {
 	char *at = bytes;
+	unsigned interruptions = 0;
 
 	while (count > 0) {
 		ssize_t n = read(fd, at, count);
 
-		if (n < 0 && errno != EINTR)
+		if (n < 0 &&
+		    (errno != EINTR || interruptions++ == INTERRUPTIONS_MAX))
 			return -errno;
 		if (n == 0)
 			return -EBADMSG;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libshmcache_memory_test.c - the n-th allocation of a call fails; and a call
- * that takes no time
+ * libshmcache_memory_test.c - the n-th allocation of a call fails; there are no
+ * random numbers; a call takes no time
  *
  * This program's own malloc(), calloc(), realloc() and aligned_alloc() stand
  * before libc's, and fail when told to.  Each call is made again and again, with
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -400,6 +401,36 @@ test_allocations_fail(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* There are no random numbers for a secret. */
+
+static int random_error;
+
+ssize_t
+getrandom(void *buffer, size_t bytes, unsigned flags)
+{
+	if (random_error != 0 && bytes > sizeof(uint64_t)) {
+		errno = random_error;
+		return -1;
+	}
+	return syscall(SYS_getrandom, buffer, bytes, flags);
+}
+
+static void
+test_no_secret(void **state)
+{
+	static const int random_errors[] = { ENOSYS, EINTR };
+	struct shmcache *opened;
+
+	(void)state;
+	options = test_options();
+	for (unsigned i = 0; i < 2; i++) {
+		random_error = random_errors[i];
+		assert_int_equal(shmcache_open(test_name(), &options, &opened),
+		    -random_error);
+		random_error = 0;
+	}
+}
+
 /* The clock stands still. */
 
 static bool is_still;
@@ -439,6 +470,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_allocations_fail),
+		cmocka_unit_test(test_no_secret),
 		cmocka_unit_test(test_least_latency),
 	};
 
