@@ -453,6 +453,42 @@ handle_works_in_a_child_without_fork_handlers(void **state)
 	test_assert_sound(cache);
 }
 
+/* A fork handler that was there before the library's, and comes first. */
+
+static struct shmcache *used_by_handler;
+
+static void
+use_in_handler(void)
+{
+	if (used_by_handler != NULL)
+		(void)shmcache_exists(used_by_handler, "parent", 6);
+}
+
+static int
+count_own_slots(void *context)
+{
+	struct shmcache_process_info info[8];
+	size_t count = 0;
+	int own = 0;
+
+	if (shmcache_processes(context, info, 8, &count) != 0 || count > 8)
+		return 99;
+	for (size_t i = 0; i < count; i++)
+		own += info[i].pid == getpid();
+	return own;
+}
+
+static void
+handlers_of_others_may_call_first(void **state)
+{
+	struct shmcache *cache = *state;
+
+	test_set_ok(cache, "parent", "value");
+	used_by_handler = cache;
+	assert_int_equal(test_child_run(count_own_slots, cache), 1);
+	used_by_handler = NULL;
+}
+
 static int
 close_in_child(void *context)
 {
@@ -1121,6 +1157,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(handle_works_in_a_forked_child),
 	TEST(handle_works_in_a_grandchild),
 	TEST(handle_works_in_a_child_without_fork_handlers),
+	TEST(handlers_of_others_may_call_first),
 	TEST(closing_in_the_child_is_no_matter_of_the_parents),
 	TEST(items_of_the_parent_are_stale_in_the_child),
 	cmocka_unit_test(child_of_a_removed_cache_is_told),
@@ -1144,6 +1181,7 @@ static const struct CMUnitTest tests[] = {
 int
 main(void)
 {
+	(void)pthread_atfork(NULL, NULL, use_in_handler);
 	return cmocka_run_group_tests(
 	    tests, test_group_setup, test_group_teardown);
 }

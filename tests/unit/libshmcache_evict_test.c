@@ -370,6 +370,28 @@ joining_drops_all_and_copies_nothing(void **state)
 	test_assert_sound(cache);
 }
 
+/* Others have emptied the extent, and it is in use again. */
+static void
+late_evictor_touches_nothing(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent full, late;
+	unsigned count = fill_extent(cache, "k", &full);
+	struct call call;
+	bool freed;
+
+	late = full;
+	late.generation--;
+	late.state = SHM_EVICTING;
+	call = test_enter(cache);
+	freed = evict_finish(&call, &late, EVICT_DROP, true);
+	call_leave();
+	assert_false(freed);
+	for (unsigned n = 0; n < count; n++)
+		assert_true(has_nth(cache, "k", n));
+	test_assert_sound(cache);
+}
+
 static void
 entries_of_an_evicting_extent_can_still_be_read(void **state)
 {
@@ -850,6 +872,31 @@ ghost_goes_to_the_main_log(void **state)
 	test_assert_sound(cache);
 }
 
+/* Where probation has more than its share, none of the main log's is taken,
+   however old. */
+static void
+probation_gives_way_first(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_extent oldest, full;
+	unsigned share = extent_count(cache) / 10 + 1;
+	char name[32];
+
+	(void)fill_extent(cache, "main", &oldest);
+	assert_true(
+	    shm_arena_renew(cache->mapping->segment, &oldest, LOG_MAIN));
+	shm_extent_table(cache->mapping->segment)[oldest.number].born =
+	    (uint64_t)oldest.generation << 40 | 1;
+	for (unsigned i = 0; i < share; i++)
+		(void)fill_extent(cache, test_key(name, "p", i), &full);
+	oldest = state_of(cache, oldest.number);
+	assert_true(fill_reserve(cache));
+	assert_int_equal(state_of(cache, oldest.number).state, SHM_SEALED);
+	assert_int_equal(
+	    state_of(cache, oldest.number).generation, oldest.generation);
+	assert_true(has_nth(cache, "main", 0));
+}
+
 /* An overwritten entry keeps its log and its marks. */
 static void
 replacing_keeps_log_and_marks(void **state)
@@ -1060,6 +1107,21 @@ lasting_entries_fill_a_volatile_cache(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Nor is there room for what does make way, where nothing does. */
+static void
+cache_of_nothing_but_lasting_extents_is_full(void **state)
+{
+	struct shmcache *cache = volatile_cache(NULL);
+	struct shm_extent_shared *table =
+	    shm_extent_table(cache->mapping->segment);
+
+	(void)state;
+	for (uint32_t i = 0; i < extent_count(cache); i++)
+		table[i].state = LOG_LASTING << 8 | SHM_SEALED;
+	assert_int_equal(set_nth(cache, "short", 0), SHMCACHE_EFULL);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 /* Random sets, overwrites, deletes and touches, with every policy: no entry that
    never expires goes but by a delete. */
 static void
@@ -1153,6 +1215,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(cleaning_keeps_what_was_not_read_either),
 	TEST(expired_and_flushed_entries_are_not_copied),
 	TEST(joining_drops_all_and_copies_nothing),
+	TEST(late_evictor_touches_nothing),
 	TEST(entries_of_an_evicting_extent_can_still_be_read),
 	TEST(extents_left_evicting_are_finished_by_who_needs_room),
 	TEST(tentative_words_that_name_the_extent_are_aborted),
@@ -1175,12 +1238,15 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(
 	    ghost_goes_to_the_main_log, set_up_s3fifo, tear_down),
 	cmocka_unit_test_setup_teardown(
+	    probation_gives_way_first, set_up_s3fifo, tear_down),
+	cmocka_unit_test_setup_teardown(
 	    replacing_keeps_log_and_marks, set_up_s3fifo, tear_down),
 	TEST(good_extent_is_let_pass),
 	TEST(extent_is_pinned_while_it_passes),
 	TEST(rather_good_extent_keeps_all_that_was_read),
 	cmocka_unit_test(every_policy_counts_what_goes),
 	cmocka_unit_test(lasting_entries_fill_a_volatile_cache),
+	cmocka_unit_test(cache_of_nothing_but_lasting_extents_is_full),
 	cmocka_unit_test(no_policy_evicts_a_lasting_entry),
 	cmocka_unit_test(window_of_lasting_entries_is_full),
 };

@@ -51,7 +51,7 @@ race_do_first(void *argument)
 }
 
 /* After each instruction, or some hundred of them. */
-#define RACE_TRIES_MAX 120u
+#define RACE_TRIES_MAX (TEST_SANITIZED ? 20u : 120u)
 
 static void
 run_race(const struct race *race)

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -329,10 +330,17 @@ process_generation_wraps_within_24_bits(void **state)
 static void
 claim_by_no_process_is_dead(void **state)
 {
-	struct shm_segment *s = test_segment();
+	struct shm_request r = test_request();
 	uint64_t word = SHM_CLAIM_LIVE | 4095ull << 28;
+	struct shm_segment *s;
 
 	(void)state;
+	r.region_bytes[0] = 1u << 19; /* what lies behind the table is ours */
+	s = test_segment_of(&r);
+	free(s->alive_until_ms);
+	s->alive_until_ms = calloc(4096, sizeof(uint64_t));
+	assert_non_null(s->alive_until_ms);
+	s->alive_until_ms[4095] = UINT64_MAX;
 	assert_true(shm_peer_dead(s, word, false));
 	shm_peer_table(s)[4].claim = word;
 	assert_int_equal(shm_peer_sweep(s), 1);
