@@ -203,7 +203,17 @@ look(const struct call *call, const struct key *key, struct load *load,
 	return error;
 }
 
-/* One token of the cache's bucket. */
+/* Is there one token in the cache's bucket? */
+static bool
+has_rate(const struct call *call, uint32_t per_second)
+{
+	uint64_t next = shm_load64(&call->m->shared->next_load_ns);
+
+	return rate_allows(per_second, NS_PER_S,
+	    rate_ahead(next - latency_now_ns(call->m), NS_PER_S));
+}
+
+/* Takes it. */
 static bool
 may_by_rate(const struct call *call, uint32_t per_second)
 {
@@ -234,6 +244,8 @@ are_too_many(const struct call *call, const struct load *load)
 	       (load->lease.place == LEASE_NONE || lease_count(call) > most);
 }
 
+/* The cache's bucket is looked at before the key's is taken from, lest the key pays
+   for loads that the cache forbids. */
 static bool
 is_limited(
     const struct call *call, const struct key *key, const struct load *load)
@@ -241,6 +253,7 @@ is_limited(
 	const struct shmcache_load_options *o = &load->options;
 	bool limited =
 	    are_too_many(call, load) ||
+	    (o->max_loads_per_s > 0 && !has_rate(call, o->max_loads_per_s)) ||
 	    (o->max_key_loads_per_s > 0 &&
 		!lease_may_by_rate(call, key, o->max_key_loads_per_s)) ||
 	    (o->max_loads_per_s > 0 && !may_by_rate(call, o->max_loads_per_s));

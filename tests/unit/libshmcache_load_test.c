@@ -876,6 +876,28 @@ loads_per_second_are_limited(void **state)
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
+/* What the cache's limit forbids is not counted for the key's. */
+static void
+key_does_not_pay_for_the_limit_of_the_cache(void **state)
+{
+	struct source s = { .cache = test_cache() };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_value v;
+
+	(void)state;
+	o.max_loads_per_s = 1;
+	assert_int_equal(
+	    shmcache_get_or_load(s.cache, "other", 5, load, &s, &o, &v),
+	    SHMCACHE_ENOENT);
+	o.max_key_loads_per_s = 1;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ELIMIT);
+	o.max_loads_per_s = 0;
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ELIMIT);
+	assert_int_equal(s.loads, 2);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
 static void
 loads_at_once_are_limited(void **state)
 {
@@ -2010,9 +2032,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(rate_is_right_to_a_hundredth),
 	cmocka_unit_test(key_is_loaded_as_often_as_it_may),
 	cmocka_unit_test(loads_per_second_are_limited),
+	cmocka_unit_test(key_does_not_pay_for_the_limit_of_the_cache),
 	cmocka_unit_test(loads_at_once_are_limited),
 	cmocka_unit_test(event_loops_begin_and_end),
 	cmocka_unit_test(token_is_spent_by_what_ends_it),
+	cmocka_unit_test(token_that_is_spent_drops_nothing),
 	cmocka_unit_test(lone_token_is_spent_by_what_ends_it),
 	cmocka_unit_test(fill_with_bad_arguments_does_nothing),
 	cmocka_unit_test(forked_child_may_fill),
