@@ -563,14 +563,32 @@ give_up(const struct call *call, const struct lease *lease, int error,
 		lease_fail(call, lease, error, keep_ms, &spent);
 }
 
+/* Has the load been ended already, or another's in its stead? */
+static bool
+is_over(const struct call *call, const struct key *key,
+    const struct lease *lease, const struct shmcache_token *t)
+{
+	const struct token token = { .word = t->token };
+
+	return !lease_is_ours(call, lease) &&
+	       (lease_is_alone(lease) ||
+		   !token_is_current(call->m, key->hash, &token));
+}
+
+static int
+refuse_spent(void)
+{
+	return shm_error_note(
+	    SHMCACHE_ESTALE, "the load was ended, or is late");
+}
+
 static int
 fill(const struct call *call, const struct key *key, const struct lease *lease,
     const struct shmcache_token *token, int result,
     const struct shmcache_loaded *loaded, const struct shmcache_load_options *o)
 {
 	int error = lease_is_alone(lease) && !lease_is_ours(call, lease)
-			? shm_error_note(
-			      SHMCACHE_ESTALE, "the load was ended, or is late")
+			? refuse_spent()
 			: store(call, key, token, result != 0, loaded, o);
 
 	if (error == 0 || error == SHMCACHE_ESTALE)
@@ -593,6 +611,8 @@ load_fill(const struct call *call, const struct key *key,
 	if (result == 0 ||
 	    (result == SHMCACHE_ENOENT && o->negative_ttl_ms > 0))
 		return fill(call, key, &lease, token, result, loaded, o);
+	if (is_over(call, key, &lease, token))
+		return refuse_spent();
 	if (result == SHMCACHE_ENOENT && token->version != 0)
 		drop(call, key, token->version);
 	if (result != SHMCACHE_ENOENT)

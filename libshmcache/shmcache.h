@@ -680,7 +680,8 @@ int shmcache_begin_load(struct shmcache *cache, const void *key,
  * a forked child for instance.
  * The token is spent then, whatever is returned, but for -EINVAL, EKEY, the token
  * of another key or cache, and what keeps a handle from its cache: nothing was done,
- * and it is still to be ended.
+ * and it is still to be ended.  (But once another has taken the load over, which is
+ * later than `lease_ms`, neither's token is spent before one of them stores.)
  * Errors: ESTALE (not stored: the key was written, deleted or invalidated since
  * the load began, the load was ended before, or the token is of another key or
  * cache); else as shmcache_set().

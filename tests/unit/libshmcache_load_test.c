@@ -1012,6 +1012,33 @@ token_is_spent_by_what_ends_it(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Nor does it end anything, as by taking the stale value away. */
+static void
+token_that_is_spent_drops_nothing(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct shmcache_load_options o = options_of(20);
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	(void)state;
+	o.stale_if_error_ms = 60000;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
+	sleep_ms(40);
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	free(v.value);
+	assert_int_equal(shmcache_abandon(s.cache, &token), 0);
+	assert_int_equal(fill(s.cache, &token, -EIO), SHMCACHE_ESTALE);
+	assert_int_equal(
+	    fill(s.cache, &token, SHMCACHE_ENOENT), SHMCACHE_ESTALE);
+	assert_int_equal(test_stats(s.cache).load_errors, 0);
+	s.error = -EIO;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
 /* Of a load without a lease too: of a key whose places others have. */
 static void
 lone_token_is_spent_by_what_ends_it(void **state)
