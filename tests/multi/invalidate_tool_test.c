@@ -961,7 +961,7 @@ struct mute {
 };
 
 static void
-mute_begin(struct mute *mute, const char *on_loss)
+mute_begin_at(struct mute *mute, const char *on_loss, int err)
 {
 	const char *arguments[] = { "--redis", NULL, "--ping", "100",
 		"--verbose", "--loss-ttl", "1", "--on-loss", on_loss,
@@ -970,12 +970,18 @@ mute_begin(struct mute *mute, const char *on_loss)
 	in_port_t port;
 
 	mute->listener = listen_at(AF_INET, &port);
-	mute->err = scratch_file();
+	mute->err = err;
 	(void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
 	arguments[1] = address;
 	mute->pid = tool_start(TOOL, arguments, mute->err, mute->err);
 	mute->connection = accept_one(mute->listener);
 	answer(mute->connection, SUBSCRIBED);
+}
+
+static void
+mute_begin(struct mute *mute, const char *on_loss)
+{
+	mute_begin_at(mute, on_loss, scratch_file());
 	await_text(mute->err, "listening to Redis");
 }
 
@@ -1076,6 +1082,39 @@ what_anybody_sends_does_no_harm(void)
 		    "a byte %d", *at);
 	}
 	mute_end(&mute);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
+static void
+await_full(int fd)
+{
+	struct pollfd polled = { .fd = fd, .events = POLLOUT };
+	unsigned waits = 0;
+
+	while (poll(&polled, 1, 0) != 0) {
+		CHECK_SAY(++waits < WAITS, "there is still room in the pipe");
+		sleep_us(50000);
+	}
+}
+
+/* A signal ends it also as it waits for who is to read its reports. */
+static void
+nobody_has_to_read_its_reports(void)
+{
+	static char lines[60000];
+	struct mute mute;
+	int reports[2];
+
+	need_tool();
+	CHECK_SYS(pipe2(reports, O_CLOEXEC));
+	for (size_t i = 0; i < sizeof(lines); i++) {
+		lines[i] = "flush\n"[i % 6];
+	}
+	mute_begin_at(&mute, "ignore", reports[1]);
+	mute_send(&mute, lines, sizeof(lines));
+	await_full(reports[1]);
+	mute_end(&mute);
+	CHECK_SYS(close(reports[0]));
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -1235,6 +1274,7 @@ main(int argc, char **argv)
 		CASE(what_is_read_is_applied_at_once),
 		CASE(a_cache_that_is_made_anew_is_not_trusted),
 		CASE(what_anybody_sends_does_no_harm),
+		CASE(nobody_has_to_read_its_reports),
 		CASE(nothing_outlives_the_limit),
 		CASE(what_is_loaded_after_a_loss_stays),
 		CASE(redis_messages_are_applied),

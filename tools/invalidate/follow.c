@@ -4,7 +4,9 @@
  *
  * The handler of a signal notes it and makes a descriptor readable, so none is lost
  * between a look at the note and the wait.  The note is looked at between two lines
- * of a message, too.
+ * of a message, too.  But some steps take what time they like: a report that nobody
+ * reads, a prefix among very many entries.  So the handler sets an alarm, which ends
+ * the process wherever it is; a cache bears that anywhere.
  */
 #include "tools/invalidate/follow.h"
 
@@ -21,6 +23,9 @@
 
 #define PAUSE_MS_FIRST 100
 
+/* How long what is under way may take after a signal. */
+#define END_S 1
+
 /* How often a cache is looked for that was removed. */
 #define GONE_MS 100
 
@@ -34,7 +39,15 @@ note_signal(int number)
 
 	ended_by = number;
 	(void)eventfd_write(signal_fd, 1);
+	(void)alarm(END_S);
 	errno = before;
+}
+
+static void
+end_now(int number)
+{
+	(void)number;
+	_exit(TOOL_OK);
 }
 
 static int
@@ -42,11 +55,13 @@ catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = note_signal,
 		.sa_flags = SA_RESTART };
+	struct sigaction end = { .sa_handler = end_now };
 
 	signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (signal_fd < 0) {
 		return errno;
 	}
+	(void)sigaction(SIGALRM, &end, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
 	return 0;
