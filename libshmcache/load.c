@@ -368,7 +368,8 @@ lead(const struct call *call, const struct key *key, struct load *load,
 			       : answer(call, key, load, view, error_out);
 }
 
-/* Another's load has failed. */
+/* Another's load has failed.  Or what it has loaded could not be stored: then the
+   value that is kept for failures is no answer. */
 static enum load_step
 share_failure(const struct call *call, const struct key *key,
     const struct load *load, enum view view, int *error_out)
@@ -376,7 +377,8 @@ share_failure(const struct call *call, const struct key *key,
 	int error = *error_out;
 
 	*error_out = 0;
-	if (error == LET_EACH_LOAD && view == VIEW_NOTHING)
+	if (error == LET_EACH_LOAD &&
+	    (view == VIEW_NOTHING || view == VIEW_STALE))
 		return LOAD_ALONE;
 	if (view != VIEW_NOTHING)
 		return answer(call, key, load, view, error_out);

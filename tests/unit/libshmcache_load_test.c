@@ -1323,6 +1323,54 @@ hold_lease(void *context)
 	return NULL;
 }
 
+/* As another waits for it. */
+static void *
+fill_what_is_too_large(void *context)
+{
+	struct holder *h = context;
+	char large[TEST_EXTENT_BYTES + 1] = "";
+	struct shmcache_loaded loaded = { .value = large,
+		.value_bytes = sizeof(large) };
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	assert_int_equal(
+	    shmcache_begin_load(h->cache, "key", 3, &h->options, &v, &token),
+	    0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	free(v.value);
+	(void)pthread_barrier_wait(&h->barrier);
+	sleep_ms(50);
+	h->fill =
+	    shmcache_fill(h->cache, "key", 3, &token, 0, &loaded, &h->options);
+	return NULL;
+}
+
+/* The load that was waited for did not fail: the old value, which is for failures,
+   is no answer though nothing could be stored. */
+static void
+old_value_is_no_answer_to_what_is_too_large(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct holder h = { .cache = s.cache, .options = options_of(20) };
+	pthread_t thread;
+
+	(void)state;
+	h.options.stale_if_error_ms = 60000;
+	assert_int_equal(get(&s, &h.options, "old"), SHMCACHE_FROM_LOAD);
+	sleep_ms(40);
+	assert_int_equal(pthread_barrier_init(&h.barrier, NULL, 2), 0);
+	assert_int_equal(
+	    pthread_create(&thread, NULL, fill_what_is_too_large, &h), 0);
+	(void)pthread_barrier_wait(&h.barrier);
+	s.value = "new";
+	assert_int_equal(get(&s, &h.options, "new"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(pthread_barrier_destroy(&h.barrier), 0);
+	assert_int_equal(h.fill, SHMCACHE_ETOOBIG);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
 static void
 while_held(uint32_t lease_ms,
     void (*then)(struct source *, struct shmcache_load_options *), int fill)
@@ -2041,6 +2089,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(loaders_may_nest_deeply),
 	cmocka_unit_test(garbage_from_a_loader_is_an_error),
 	cmocka_unit_test(value_too_large_is_returned_all_the_same),
+	cmocka_unit_test(old_value_is_no_answer_to_what_is_too_large),
 	cmocka_unit_test(loader_left_by_longjmp_locks_nobody_out),
 	cmocka_unit_test(stale_values_are_for_loading_calls_only),
 	cmocka_unit_test(refresh_may_be_given_away),
