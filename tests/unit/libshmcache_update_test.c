@@ -192,6 +192,28 @@ counters_count_and_read_as_text(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Somebody carries it on. */
+static void
+frozen_counters_count_elsewhere(void **state)
+{
+	struct shmcache *cache = test_cache();
+	static const int64_t seven = 7;
+	struct entry_content content;
+	struct found found;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_incr(cache, "n", 1, 0, &seven, SHMCACHE_TTL_NONE, NULL),
+	    0);
+	found = test_find(cache, "n");
+	entry_carry(cache->mapping, &found.entry, &content);
+	assert_int_equal(shmcache_incr(cache, "n", 1, 1, NULL, 0, NULL), 0);
+	assert_true(test_has(cache, "n", "8"));
+	assert_true(test_find(cache, "n").word != found.word);
+	assert_int_equal(entry_cell(&found.entry).value, 7);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 text_that_is_a_number_becomes_a_counter(void **state)
 {
@@ -562,6 +584,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(append_and_prepend_keep_time_and_flags),
 	cmocka_unit_test(append_stops_at_the_largest_entry),
 	cmocka_unit_test(counters_count_and_read_as_text),
+	cmocka_unit_test(frozen_counters_count_elsewhere),
 	cmocka_unit_test(text_that_is_a_number_becomes_a_counter),
 	cmocka_unit_test(version_of_a_counter_changes_with_each_increment),
 	cmocka_unit_test(counters_of_long_keys_have_their_limit),
