@@ -1118,6 +1118,24 @@ nobody_has_to_read_its_reports(void)
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
+/* As by a thread of a program that leaves signals to another of its threads. */
+static void
+signals_that_were_blocked_are_heard(void)
+{
+	struct mute mute;
+	sigset_t set, before;
+
+	need_tool();
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGALRM);
+	(void)sigaddset(&set, SIGTERM);
+	CHECK_SYS(sigprocmask(SIG_BLOCK, &set, &before));
+	mute_begin(&mute, "ignore");
+	CHECK_SYS(sigprocmask(SIG_SETMASK, &before, NULL));
+	mute_end(&mute);
+	CHECK_RESULT(shmcache_close(cache), 0);
+}
+
 /* --- expire -------------------------------------------------------------- */
 
 /* A quarter is for a machine that is busy. */
@@ -1275,6 +1293,7 @@ main(int argc, char **argv)
 		CASE(a_cache_that_is_made_anew_is_not_trusted),
 		CASE(what_anybody_sends_does_no_harm),
 		CASE(nobody_has_to_read_its_reports),
+		CASE(signals_that_were_blocked_are_heard),
 		CASE(nothing_outlives_the_limit),
 		CASE(what_is_loaded_after_a_loss_stays),
 		CASE(redis_messages_are_applied),

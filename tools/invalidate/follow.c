@@ -56,6 +56,7 @@ catch_signals(void)
 	struct sigaction action = { .sa_handler = note_signal,
 		.sa_flags = SA_RESTART };
 	struct sigaction end = { .sa_handler = end_now };
+	sigset_t set;
 
 	signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (signal_fd < 0) {
@@ -64,6 +65,12 @@ catch_signals(void)
 	(void)sigaction(SIGALRM, &end, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
+	/* Whoever started the program may have blocked them. */
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGALRM);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	return 0;
 }
 
