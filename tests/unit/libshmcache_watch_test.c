@@ -4,6 +4,7 @@
  * must not do to the application; forks, closing, running out of descriptors.
  */
 #include "libshmcache/watch.h"
+#include "tests/support/steps.h"
 #include "tests/unit/cache_support.h"
 
 #include <dirent.h>
@@ -517,7 +518,8 @@ thread_keeps_out_of_the_way(void **state)
 	assert_false(has_thread("shmcache-watch", &blocks));
 	assert_true(shmcache_watch_fd(cache) >= 0);
 	assert_true(has_thread("shmcache-watch", &blocks));
-	assert_true(blocks);
+	/* (Valgrind has masks of its own.) */
+	assert_true(blocks || !steps_possible());
 	(void)watch(cache, "key", 0, NULL);
 	(void)await(cache, 0);
 	assert_int_equal(test_stats(cache).peers, 1);
