@@ -964,16 +964,24 @@ event_loops_begin_and_end(void **state)
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
+/* Begins a load of the key; a stale value is not kept. */
 static struct shmcache_token
-lead(struct shmcache *cache)
+lead_for(struct shmcache *cache, const struct shmcache_load_options *options)
 {
 	struct shmcache_token token;
 	struct shmcache_value v;
 
 	assert_int_equal(
-	    shmcache_begin_load(cache, "key", 3, NULL, &v, &token), 0);
+	    shmcache_begin_load(cache, "key", 3, options, &v, &token), 0);
 	assert_int_equal(v.source, SHMCACHE_LEAD);
+	free(v.value);
 	return token;
+}
+
+static struct shmcache_token
+lead(struct shmcache *cache)
+{
+	return lead_for(cache, NULL);
 }
 
 static int
@@ -1019,16 +1027,12 @@ token_that_is_spent_drops_nothing(void **state)
 	struct source s = { .cache = test_cache(), .value = "old" };
 	struct shmcache_load_options o = options_of(20);
 	struct shmcache_token token;
-	struct shmcache_value v;
 
 	(void)state;
 	o.stale_if_error_ms = 60000;
 	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
 	sleep_ms(40);
-	assert_int_equal(
-	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
-	assert_int_equal(v.source, SHMCACHE_LEAD);
-	free(v.value);
+	token = lead_for(s.cache, &o);
 	assert_int_equal(shmcache_abandon(s.cache, &token), 0);
 	assert_int_equal(fill(s.cache, &token, -EIO), SHMCACHE_ESTALE);
 	assert_int_equal(
@@ -1751,16 +1755,12 @@ increments_refuse_a_fill(void **state)
 	const struct shmcache_loaded loaded = { .value = text,
 		.value_bytes = 6 };
 	struct shmcache_token token;
-	struct shmcache_value v;
 
 	(void)state;
 	o.refresh_percent = 100;
 	assert_int_equal(
 	    shmcache_incr(cache, "key", 3, 0, &seven, 50000, NULL), 0);
-	assert_int_equal(
-	    shmcache_begin_load(cache, "key", 3, &o, &v, &token), 0);
-	assert_int_equal(v.source, SHMCACHE_LEAD);
-	free(v.value);
+	token = lead_for(cache, &o);
 	assert_int_equal(shmcache_incr(cache, "key", 3, 1, NULL, 0, NULL), 0);
 	assert_int_equal(shmcache_fill(cache, "key", 3, &token, 0, &loaded, &o),
 	    SHMCACHE_ESTALE);
@@ -1775,16 +1775,12 @@ absence_leaves_what_is_newer(void **state)
 	struct source s = { .cache = test_cache(), .value = "old" };
 	struct shmcache_load_options o = options_of(30);
 	struct shmcache_token token;
-	struct shmcache_value v;
 
 	(void)state;
 	o.stale_ms = 60000;
 	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_LOAD);
 	await_miss(s.cache);
-	assert_int_equal(
-	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
-	assert_int_equal(v.source, SHMCACHE_LEAD);
-	free(v.value);
+	token = lead_for(s.cache, &o);
 	test_set_ok(s.cache, "key", "new");
 	assert_int_equal(
 	    shmcache_fill(s.cache, "key", 3, &token, SHMCACHE_ENOENT, NULL, &o),

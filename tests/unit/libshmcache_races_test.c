@@ -1422,8 +1422,6 @@ teardown(void **state)
 	return shmcache_close(cache);
 }
 
-#define RACE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
@@ -1451,10 +1449,8 @@ main(void)
 		RACE(threads_of_a_child_find_its_handles_once),
 	};
 
-	if (!steps_possible()) {
-		(void)puts("skipped: a process cannot step itself here");
-		return 77;
-	}
+	if (!steps_possible())
+		return steps_skip();
 	return cmocka_run_group_tests(
 	    tests, test_group_setup_one_cpu, test_group_teardown);
 }

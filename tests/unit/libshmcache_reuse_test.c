@@ -224,10 +224,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_in_place, setup, teardown),
 	};
 
-	if (!steps_possible()) {
-		(void)puts("skipped: a process cannot step itself here");
-		return 77;
-	}
+	if (!steps_possible())
+		return steps_skip();
 	return cmocka_run_group_tests(
 	    tests, test_group_setup_one_cpu, test_group_teardown);
 }

@@ -78,6 +78,9 @@ run_race(const struct race *race)
 	}
 }
 
+/* A test, with its includer's setup() and teardown(). */
+#define RACE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 static inline bool
 race_begin(uint64_t salt)
 {

@@ -390,8 +390,6 @@ teardown(void **state)
 	return 0;
 }
 
-#define RACE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
@@ -404,10 +402,8 @@ main(void)
 		RACE(claims_of_the_living_are_kept),
 	};
 
-	if (!steps_possible()) {
-		(void)puts("skipped: a process cannot step itself here");
-		return 77;
-	}
+	if (!steps_possible())
+		return steps_skip();
 	return cmocka_run_group_tests(
 	    tests, test_group_setup_one_cpu, test_group_teardown);
 }
