@@ -2,7 +2,8 @@
 /*
  * ref_arc.c - ARC (Megiddo, Modha 2003)
  *
- * T1 and T2 hold objects, B1 and B2 remember; `target` is the paper's p.
+ * T1 and T2 hold objects, B1 and B2 remember; `target` is the paper's p, a
+ * fraction: rounding its steps shows in the third digit.
  */
 #include "tools/replay/reference.h"
 
@@ -13,7 +14,7 @@ enum { T1, T2, B1, B2 };
 static bool
 begin(struct sim *s)
 {
-	s->own = calloc(1, sizeof(uint64_t));
+	s->own = calloc(1, sizeof(double));
 	return s->own != NULL;
 }
 
@@ -27,7 +28,7 @@ hit(struct sim *s, uint32_t key)
 static void
 replace(struct sim *s, bool from_b2)
 {
-	uint64_t target = *(uint64_t *)s->own, t1 = s->queue[T1].bytes;
+	double target = *(double *)s->own, t1 = (double)s->queue[T1].bytes;
 
 	if (t1 > 0 && (t1 > target || (t1 == target && from_b2)))
 		queue_move(s, B1, s->queue[T1].tail);
@@ -41,18 +42,19 @@ replace(struct sim *s, bool from_b2)
 static void
 adapt(struct sim *s, uint32_t key)
 {
-	uint64_t *target = s->own;
-	uint64_t b1 = s->queue[B1].bytes, b2 = s->queue[B2].bytes;
-	uint64_t bytes = s->node[key].bytes;
+	double *target = s->own, most = (double)s->capacity_bytes;
+	double b1 = (double)s->queue[B1].bytes;
+	double b2 = (double)s->queue[B2].bytes;
+	double bytes = s->node[key].bytes;
 
 	if (s->node[key].queue - 1 == B1) {
 		*target += b2 > b1 ? bytes * b2 / b1 : bytes;
-		if (*target > s->capacity_bytes)
-			*target = s->capacity_bytes;
+		if (*target > most)
+			*target = most;
 	} else {
-		uint64_t less = b1 > b2 ? bytes * b1 / b2 : bytes;
-
-		*target -= less < *target ? less : *target;
+		*target -= b1 > b2 ? bytes * b1 / b2 : bytes;
+		if (*target < 0)
+			*target = 0;
 	}
 }
 
