@@ -63,6 +63,8 @@ published web12 <<-'END'
 	1.000 sieve .597
 	1.000 s3fifo .589
 	1.000 arc .592
+	1.000 tinylfu1 .629
+	1.000 tinylfu10 .611
 	1.000 belady .415
 	10.000 fifo .355
 	10.000 lru .315
@@ -71,17 +73,23 @@ published web12 <<-'END'
 	10.000 sieve .283
 	10.000 s3fifo .277
 	10.000 arc .291
+	10.000 tinylfu1 .294
+	10.000 tinylfu10 .286
 	10.000 belady .200
 END
-"$replay" -u -g -s 1%,10% -r fifo,lru,arc -p none \
+"$replay" -u -g -s 1%,10% -r fifo,lru,arc,tinylfu1,tinylfu10 -p none \
     demo/data/orm-busy.csv.xz >"$work/table" 2>/dev/null
 published orm-busy <<-'END'
 	1.000 fifo .241
 	1.000 lru .230
 	1.000 arc .233
+	1.000 tinylfu1 .405
+	1.000 tinylfu10 .286
 	10.000 fifo .132
 	10.000 lru .120
 	10.000 arc .120
+	10.000 tinylfu1 .117
+	10.000 tinylfu10 .104
 END
 
 # --- the library ------------------------------------------------------------

@@ -3,9 +3,21 @@
  * ref_tinylfu.c - W-TinyLFU (Einziger, Friedman, Manes 2017)
  *
  * An LRU window of 1 % or 10 %, before a segmented LRU (1 to 4) whose door is
- * kept by frequencies: those of a counting Bloom filter with 14.4 counters for
- * each object that the main part can hold, ten of them for a key, all halved
- * every ten capacities of requests.
+ * kept by frequencies.  The paper leaves much open; this is what libCacheSim
+ * had when the published figures were made, choice by choice:
+ *
+ * - The window takes all that comes until the cache is full.  Then its oldest
+ *   move on, until one of them is no more frequent than the main part's
+ *   victim: each that wins costs a victim, so that one miss may evict several.
+ * - Frequencies are of a counting Bloom filter with 14.4 counters for each
+ *   object of the main part, ten of them for a key.  All ten are raised: by a
+ *   hit in the main part, by entering the window and by leaving it.  They are
+ *   halved every 32 capacities of hits in the main part.
+ * - The segments' sizes are rounded down.  Where that loses an object, an
+ *   entry promoted may push one out of the main part, and leave room there.
+ *
+ * In small caches the keys' hashes show in the third digit, so they are the
+ * same too, of the keys' numbers by first appearance.
  */
 #define XXH_INLINE_ALL /* for xxhash.h */
 #include "tools/replay/reference.h"
@@ -15,13 +27,18 @@
 
 enum { WINDOW, PROBATION, PROTECTED };
 
-#define HASHES 10u
+/* For one false answer in 1000: -ln(.001)/ln(2)^2 counters an object, and
+ * ln(2) times as many hashes, rounded up. */
+#define COUNTERS_PER_OBJECT 14.377587566
+#define HASHES              10u
+
+#define PERIOD_CAPACITIES 32u
 
 struct filter {
 	uint32_t *count;
-	uint64_t counters;
-	uint64_t added, period;
-	uint64_t window_bytes, main_bytes;
+	uint32_t counters;
+	uint64_t hits, period;
+	uint64_t window_bytes, probation_bytes, protected_bytes, main_bytes;
 };
 
 static bool
@@ -35,9 +52,13 @@ begin(struct sim *s)
 		return false;
 	f->window_bytes = s->capacity_bytes * s->policy->most_marks / 100;
 	f->main_bytes = s->capacity_bytes - f->window_bytes;
+	f->probation_bytes = f->main_bytes / 5;
+	f->protected_bytes = f->main_bytes * 4 / 5;
 	objects = f->main_bytes < s->keys ? f->main_bytes : s->keys;
-	f->counters = (uint64_t)(14.378 * (double)objects) + 2 * HASHES;
-	f->period = 10 * objects;
+	f->counters = (uint32_t)(COUNTERS_PER_OBJECT * (double)objects) + 1;
+	if (f->counters < HASHES)
+		f->counters = 2 * HASHES;
+	f->period = PERIOD_CAPACITIES * objects;
 	f->count = calloc(f->counters, sizeof(*f->count));
 	return f->count != NULL;
 }
@@ -51,42 +72,40 @@ end(struct sim *s)
 		free(f->count);
 }
 
-static uint64_t
-place(const struct filter *f, uint32_t key, unsigned i)
+/* The key's counters, and the least of them. */
+static uint32_t
+look_up(const struct filter *f, uint32_t key, uint32_t at[HASHES])
 {
-	uint64_t hash = XXH3_64bits(&key, sizeof(key));
+	uint64_t number = key + 1ull;
+	uint32_t first = (uint32_t)XXH64(&number, sizeof(number), 0x12345678);
+	uint32_t step = (uint32_t)XXH64(&number, sizeof(number), 0x12344321);
+	uint32_t least = UINT32_MAX;
 
-	return ((uint32_t)hash + i * (hash >> 32)) % f->counters;
+	for (uint32_t i = 0; i < HASHES; i++) {
+		at[i] = (first + i * step) % f->counters;
+		if (f->count[at[i]] < least)
+			least = f->count[at[i]];
+	}
+	return least;
 }
 
 static uint32_t
 frequency(const struct sim *s, uint32_t key)
 {
-	const struct filter *f = s->own;
-	uint32_t least = UINT32_MAX;
+	uint32_t at[HASHES];
 
-	for (unsigned i = 0; i < HASHES; i++) {
-		uint32_t count = f->count[place(f, key, i)];
-
-		if (count < least)
-			least = count;
-	}
-	return least;
+	return look_up(s->own, key, at);
 }
 
 static void
 note(struct sim *s, uint32_t key)
 {
 	struct filter *f = s->own;
+	uint32_t at[HASHES];
 
-	uint32_t least = frequency(s, key);
-
-	for (unsigned i = 0; i < HASHES; i++) {
-		uint32_t *count = &f->count[place(f, key, i)];
-
-		if (*count == least)
-			++*count;
-	}
+	(void)look_up(f, key, at);
+	for (uint32_t i = 0; i < HASHES; i++)
+		f->count[at[i]]++;
 }
 
 static void
@@ -94,39 +113,11 @@ age(struct sim *s)
 {
 	struct filter *f = s->own;
 
-	if (++f->added < f->period)
+	if (++f->hits < f->period)
 		return;
-	f->added = 0;
-	for (uint64_t i = 0; i < f->counters; i++)
+	f->hits = 0;
+	for (uint32_t i = 0; i < f->counters; i++)
 		f->count[i] /= 2;
-}
-
-static void
-hit(struct sim *s, uint32_t key)
-{
-	struct filter *f = s->own;
-
-	if (s->node[key].queue - 1 == WINDOW) {
-		queue_move(s, WINDOW, key);
-		return;
-	}
-	queue_move(s, PROTECTED, key);
-	while (s->queue[PROTECTED].bytes > f->main_bytes * 4 / 5)
-		queue_move(s, PROBATION, s->queue[PROTECTED].tail);
-	note(s, key);
-	age(s);
-}
-
-static void
-enter_main(struct sim *s, uint32_t key)
-{
-	struct filter *f = s->own;
-	uint32_t bytes = s->node[key].bytes;
-	bool probation = s->queue[PROBATION].bytes + bytes <= f->main_bytes / 5;
-	bool protected =
-	    s->queue[PROTECTED].bytes + bytes <= f->main_bytes * 4 / 5;
-
-	queue_move(s, !probation && protected ? PROTECTED : PROBATION, key);
 }
 
 static uint64_t
@@ -142,19 +133,79 @@ main_victim(const struct sim *s)
 					     : s->queue[PROTECTED].tail;
 }
 
-/* The window's oldest against the main part's: one of the two goes. */
 static void
-compete(struct sim *s, uint32_t key)
+promote(struct sim *s, uint32_t key)
+{
+	struct filter *f = s->own;
+
+	queue_move(s, PROTECTED, key);
+	while (s->queue[PROTECTED].bytes > f->protected_bytes) {
+		queue_move(s, PROBATION, s->queue[PROTECTED].tail);
+		while (s->queue[PROBATION].bytes > f->probation_bytes)
+			queue_remove(s, s->queue[PROBATION].tail);
+	}
+}
+
+static void
+hit(struct sim *s, uint32_t key)
+{
+	if (s->node[key].queue - 1 == WINDOW) {
+		queue_move(s, WINDOW, key);
+		return;
+	}
+	promote(s, key);
+	note(s, key);
+	age(s);
+}
+
+static void
+enter_main(struct sim *s, uint32_t key)
+{
+	struct filter *f = s->own;
+	uint32_t bytes = s->node[key].bytes;
+	bool probation =
+	    s->queue[PROBATION].bytes + bytes <= f->probation_bytes;
+	bool protected =
+	    s->queue[PROTECTED].bytes + bytes <= f->protected_bytes;
+
+	queue_move(s, !probation && protected ? PROTECTED : PROBATION, key);
+}
+
+/* The window's oldest against the main part's: one of the two goes. */
+static bool
+wins(struct sim *s, uint32_t key)
 {
 	struct filter *f = s->own;
 	uint32_t victim = main_victim(s);
 
 	if (victim == NOBODY || frequency(s, key) <= frequency(s, victim)) {
 		queue_remove(s, key);
-	} else {
-		while (main_bytes(s) + s->node[key].bytes > f->main_bytes)
+		return false;
+	}
+	while (main_bytes(s) + s->node[key].bytes > f->main_bytes)
+		queue_remove(s, main_victim(s));
+	enter_main(s, key);
+	return true;
+}
+
+static void
+evict(struct sim *s)
+{
+	struct filter *f = s->own;
+	bool going_on = true;
+
+	while (going_on) {
+		uint32_t oldest = s->queue[WINDOW].tail;
+
+		if (oldest == NOBODY) {
 			queue_remove(s, main_victim(s));
-		enter_main(s, key);
+			return;
+		}
+		if (main_bytes(s) + s->node[oldest].bytes <= f->main_bytes)
+			enter_main(s, oldest);
+		else
+			going_on = wins(s, oldest);
+		note(s, oldest);
 	}
 }
 
@@ -167,20 +218,9 @@ insert(struct sim *s, uint32_t key, uint32_t bytes)
 		s->refused++;
 		return;
 	}
-	while (s->queue[WINDOW].bytes + main_bytes(s) + bytes >
-	       s->capacity_bytes) {
-		uint32_t oldest = s->queue[WINDOW].tail;
-
-		if (oldest == NOBODY) {
-			queue_remove(s, main_victim(s));
-			continue;
-		}
-		if (main_bytes(s) + s->node[oldest].bytes <= f->main_bytes)
-			enter_main(s, oldest);
-		else
-			compete(s, oldest);
-		note(s, oldest);
-	}
+	while (
+	    s->queue[WINDOW].bytes + main_bytes(s) + bytes > s->capacity_bytes)
+		evict(s);
 	queue_push(s, WINDOW, key, bytes);
 	note(s, key);
 }
