@@ -57,6 +57,8 @@ published() {
 "$replay" -u -g -s 1%,10% -r all -p none $web12 >"$work/table" 2>/dev/null
 published web12 <<-'END'
 	1.000 fifo .623
+	1.000 random .626 .003
+	1.000 even .643 .003
 	1.000 lru .602
 	1.000 clock .597
 	1.000 clock2 .588
@@ -67,6 +69,7 @@ published web12 <<-'END'
 	1.000 tinylfu10 .611
 	1.000 belady .415
 	10.000 fifo .355
+	10.000 random .357 .003
 	10.000 lru .315
 	10.000 clock .308
 	10.000 clock2 .294
@@ -77,15 +80,17 @@ published web12 <<-'END'
 	10.000 tinylfu10 .286
 	10.000 belady .200
 END
-"$replay" -u -g -s 1%,10% -r fifo,lru,arc,tinylfu1,tinylfu10 -p none \
+"$replay" -u -g -s 1%,10% -r fifo,random,lru,arc,tinylfu1,tinylfu10 -p none \
     demo/data/orm-busy.csv.xz >"$work/table" 2>/dev/null
 published orm-busy <<-'END'
 	1.000 fifo .241
+	1.000 random .257 .003
 	1.000 lru .230
 	1.000 arc .233
 	1.000 tinylfu1 .405
 	1.000 tinylfu10 .286
 	10.000 fifo .132
+	10.000 random .140 .003
 	10.000 lru .120
 	10.000 arc .120
 	10.000 tinylfu1 .117

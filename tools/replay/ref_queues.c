@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ref_queues.c - policies of one queue: FIFO, LRU, CLOCK, SIEVE, random
+ * ref_queues.c - policies of one queue: FIFO, LRU, CLOCK, SIEVE
  *
  * CLOCK with up to three marks is FIFO-reinsertion with a 2-bit counter.
  * SIEVE: Zhang, Yang, Yue, Vigfusson, Rashmi 2024.
  */
 #include "tools/replay/reference.h"
-
-#include <stdlib.h>
 
 static void
 hit_nothing(struct sim *s, uint32_t key)
@@ -102,62 +100,6 @@ insert_sieve(struct sim *s, uint32_t key, uint32_t bytes)
 	s->node[key].mark = 0;
 }
 
-/* The keys that are cached, in any order: an array, and where each is in it. */
-struct bag {
-	uint32_t count;
-	uint32_t *at; /* of a key */
-	uint32_t *key;
-};
-
-static bool
-begin_random(struct sim *s)
-{
-	struct bag *bag = calloc(1, sizeof(*bag));
-
-	s->own = bag;
-	if (bag == NULL)
-		return false;
-	bag->at = malloc(s->keys * sizeof(uint32_t));
-	bag->key = malloc(s->keys * sizeof(uint32_t));
-	return bag->at != NULL && bag->key != NULL;
-}
-
-static void
-end_random(struct sim *s)
-{
-	struct bag *bag = s->own;
-
-	if (bag != NULL) {
-		free(bag->at);
-		free(bag->key);
-	}
-}
-
-static void
-remove_random(struct sim *s, uint32_t key)
-{
-	struct bag *bag = s->own;
-	uint32_t last = bag->key[--bag->count];
-
-	bag->key[bag->at[key]] = last;
-	bag->at[last] = bag->at[key];
-	queue_remove(s, key);
-}
-
-static void
-insert_random(struct sim *s, uint32_t key, uint32_t bytes)
-{
-	struct bag *bag = s->own;
-
-	if (!fits(s, bytes))
-		return;
-	while (full(s, bytes))
-		remove_random(s, bag->key[sim_random(s) % bag->count]);
-	queue_push(s, 0, key, bytes);
-	bag->at[key] = bag->count;
-	bag->key[bag->count++] = key;
-}
-
 const struct reference reference_fifo = { .name = "fifo",
 	.text = "first in, first out",
 	.hit = hit_nothing,
@@ -169,14 +111,6 @@ const struct reference reference_lru = { .name = "lru",
 	.hit = hit_lru,
 	.insert = insert_fifo,
 	.remove = queue_remove };
-
-const struct reference reference_random = { .name = "random",
-	.text = "any",
-	.begin = begin_random,
-	.end = end_random,
-	.hit = hit_nothing,
-	.insert = insert_random,
-	.remove = remove_random };
 
 const struct reference reference_clock = { .name = "clock",
 	.text = "CLOCK, one bit",
