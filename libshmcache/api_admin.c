@@ -5,6 +5,7 @@
 #include "libshmcache/filter.h"
 #include "libshmcache/index.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/place.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/verify.h"
 
@@ -150,6 +151,7 @@ measure(const struct mapping *m, struct shmcache_stats *stats)
 	stats->fixed_bytes = fixed_bytes(g);
 	stats->policy = policy_number(m->policy);
 	stats->volatile_only = m->volatile_only;
+	stats->probation_bytes = place_probation_bytes(m);
 	stats->arena_bytes =
 	    (uint64_t)g->request.extent_count * g->request.extent_bytes;
 	stats->extent_bytes = g->request.extent_bytes;

@@ -85,7 +85,7 @@ take_place(const struct call *call, const struct key *key,
 	uint32_t bytes = entry_bytes(content);
 	bool found = index_find(call, key, SHM_PIN_ENTRY, old);
 
-	place_choose(call, key, found ? old : NULL, content);
+	place_choose(call, key, found ? old : NULL, bytes, content);
 	if (found && bytes <= KEPT_BYTES_MAX &&
 	    evict_reserve_room(call, content->log, false, bytes, place_out) ==
 		0) {

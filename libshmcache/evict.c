@@ -157,12 +157,13 @@ chosen(struct eviction *eviction, const struct leaver *l)
 
 /* It is unlinked. */
 static void
-count_gone(const struct call *call, const struct leaver *l)
+count_gone(const struct call *call, const struct eviction *eviction,
+    const struct leaver *l)
 {
 	stats_count(
 	    call->peer, l->readable ? COUNT_evictions : COUNT_evicted_expired);
 	if (l->readable && l->verdict.remember && call->m->ghost_words > 0)
-		ghost_add(call->m, &l->key);
+		ghost_add(call->m, &l->key, eviction->extent.log == LOG_MAIN);
 }
 
 /* Takes the entry's final word out of this slot, or to its copy. */
@@ -183,7 +184,7 @@ unlink_final(const struct call *call, struct eviction *eviction,
 		return;
 	}
 	if (shm_cas64(&call->m->slots[slot], l->word, 0))
-		count_gone(call, l);
+		count_gone(call, eviction, l);
 }
 
 /* Repeats until the entry's window names it neither way. */
@@ -544,8 +545,8 @@ kept_bytes(const struct call *call, struct eviction *eviction)
 
 /* Unlinks an entry of the pinned extent where it lies. */
 static void
-drop_in_place(
-    const struct call *call, const struct shm_place *place, struct leaver *l)
+drop_in_place(const struct call *call, const struct eviction *eviction,
+    const struct shm_place *place, struct leaver *l)
 {
 	struct found found = { .entry = l->entry };
 
@@ -554,7 +555,7 @@ drop_in_place(
 	if (!index_holds(call, &l->key, l->word, &found.slot, &found.word) ||
 	    found.word != l->word || !index_swap(call, &found, 0))
 		return;
-	count_gone(call, l);
+	count_gone(call, eviction, l);
 }
 
 /*
@@ -584,7 +585,7 @@ lower_marks(
 		l.readable = entry_valid(call->m, &l.entry);
 		l.verdict = judge(call, eviction, &l.entry);
 		if (prune && (!l.readable || l.verdict.worth == 0)) {
-			drop_in_place(call, &place, &l);
+			drop_in_place(call, eviction, &place, &l);
 		} else if (l.readable) {
 			shm_store8(&l.entry.shared->ref, l.verdict.marks);
 			shm_store16(&l.entry.shared->stamp,
@@ -652,9 +653,8 @@ follow_log(const struct call *call, uint32_t log, bool fresh)
 static bool
 follow_logs(const struct call *call, const struct survey *s, bool fresh)
 {
-	uint64_t all = call->m->segment->geometry.request.extent_count;
-	bool probation = s->written[LOG_PROBATION] * 100ull >
-			 all * call->m->policy->probation_percent;
+	bool probation = s->written[LOG_PROBATION] * call->m->extent_bytes >
+			 place_probation_bytes(call->m);
 
 	return follow_log(call, probation ? LOG_PROBATION : LOG_MAIN, fresh) ||
 	       follow_log(call, probation ? LOG_MAIN : LOG_PROBATION, fresh);

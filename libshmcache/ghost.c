@@ -2,9 +2,14 @@
 /* ghost.c - the table of fingerprints */
 #include "libshmcache/ghost.h"
 
-#define PRINT_BITS 12u
-#define PRINT_MASK ((1ull << PRINT_BITS) - 1)
-#define WORD_MASK  ((1ull << PRINT_BITS * GHOSTS_PER_WORD) - 1)
+/* The lowest bit of a ghost says which log it left, the others are its print;
+   0 is an empty place. */
+#define GHOST_BITS (GHOST_PRINT_BITS + 1)
+#define GHOST_MASK ((1ull << GHOST_BITS) - 1)
+#define OF_MAIN    1u
+#define PRINTS     ((1ull << GHOST_PRINT_BITS) - 1) /* but for 0 */
+#define WORD_BITS  (GHOST_BITS * GHOSTS_PER_WORD)
+#define WORD_MASK  ((1ull << WORD_BITS) - 1)
 
 static uint64_t *
 word_of(const struct mapping *m, const struct key *key)
@@ -12,47 +17,61 @@ word_of(const struct mapping *m, const struct key *key)
 	return &m->ghosts[((key->hash >> 32) * m->ghost_words) >> 32];
 }
 
-/* Never 0, which is an empty place. */
 static uint64_t
 print_of(const struct key *key)
 {
-	return 1 + key->hash % PRINT_MASK;
+	return 1 + key->hash % PRINTS;
 }
 
-/* The place of the print in the word, as a shift; or PRINT_BITS * 5. */
+/* The place of the print in the word, as a shift; or WORD_BITS. */
 static unsigned
 find(uint64_t word, uint64_t print)
 {
 	unsigned shift = 0;
 
-	while (shift < PRINT_BITS * GHOSTS_PER_WORD &&
-	       (word >> shift & PRINT_MASK) != print)
-		shift += PRINT_BITS;
+	while (shift < WORD_BITS && (word >> shift & GHOST_MASK) >> 1 != print)
+		shift += GHOST_BITS;
 	return shift;
 }
 
 void
-ghost_add(const struct mapping *m, const struct key *key)
+ghost_add(const struct mapping *m, const struct key *key, bool of_main)
 {
 	uint64_t *word = word_of(m, key);
 	uint64_t old = shm_load64(word), print = print_of(key);
+	uint64_t ghost = print << 1 | (of_main ? OF_MAIN : 0);
 
-	if (find(old, print) == PRINT_BITS * GHOSTS_PER_WORD)
+	if (find(old, print) == WORD_BITS)
 		(void)shm_cas64(
-		    word, old, (old << PRINT_BITS | print) & WORD_MASK);
+		    word, old, (old << GHOST_BITS | ghost) & WORD_MASK);
 }
 
-bool
+/* How far its newest pulls. */
+static int
+pull_of(uint64_t word)
+{
+	bool of_main = (word & OF_MAIN) != 0;
+	int others = 0;
+
+	while ((word >>= GHOST_BITS) != 0)
+		others += ((word & OF_MAIN) != 0) != of_main;
+	return of_main ? -others : others;
+}
+
+struct ghost
 ghost_take(const struct mapping *m, const struct key *key)
 {
 	uint64_t *word = word_of(m, key);
 	uint64_t old = shm_load64(word);
 	unsigned shift = find(old, print_of(key));
 	uint64_t newer = old & ((1ull << shift) - 1);
+	struct ghost ghost = { .there = shift < WORD_BITS };
 
-	if (shift == PRINT_BITS * GHOSTS_PER_WORD)
-		return false;
+	if (!ghost.there)
+		return ghost;
+	ghost.of_main = (old >> shift & OF_MAIN) != 0;
+	ghost.pull = shift == 0 ? pull_of(old & WORD_MASK) : 0;
 	(void)shm_cas64(
-	    word, old, newer | old >> (shift + PRINT_BITS) << shift);
-	return true;
+	    word, old, newer | old >> (shift + GHOST_BITS) << shift);
+	return ghost;
 }

@@ -428,6 +428,9 @@ init_cache(void *context, void *base, const struct shm_geometry *g)
 	    o->default_ttl_ms != 0 ? o->default_ttl_ms : SHMCACHE_TTL_NONE;
 	c->max_items = o->max_items;
 	c->sample_mask = sample_mask(o);
+	c->probation_bytes = (uint64_t)g->request.extent_count *
+			     g->request.extent_bytes *
+			     policy_named(o->policy)->probation_percent / 100;
 	c->asked_capacity_bytes = o->capacity_bytes;
 	c->asked_items = o->expected_items;
 	c->asked_tags = o->expected_tags;
@@ -510,8 +513,9 @@ mapping_signature(void)
 		FILTER_LINE_WORDS, FILTER_WORD_BITS,
 		sizeof(struct lease_shared), LEASES_MIN, TOKENS_PER_LEASE,
 		sizeof(struct lock_shared), LEASES_PER_LOCK, GHOSTS_PER_WORD,
-		sizeof(struct record_ring_shared), sizeof(struct record_shared),
-		RECORD_SLOTS_MIN, RECORD_SLOTS_PER_PEER };
+		GHOST_PRINT_BITS, sizeof(struct record_ring_shared),
+		sizeof(struct record_shared), RECORD_SLOTS_MIN,
+		RECORD_SLOTS_PER_PEER };
 	uint64_t signature = 0;
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)

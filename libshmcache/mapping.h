@@ -8,8 +8,8 @@
  * it is the seq of the last flush, and a bit (record.h), and lies in a line of its
  * own, which every get reads.  `record`, in the same line, is changed by CAS, by
  * who records.  The words of the tag table are as `flush` for tags (invalidate.h).
- * `position` is what place.h keeps, by fetch-and-add; `mean_bytes` what evictors
- * store, plainly: an estimate.
+ * `position` and `probation_bytes` are what place.h keeps, by fetch-and-add and by
+ * CAS; `mean_bytes` what evictors store, plainly: an estimate.
  *
  * struct mapping is private: the attachment and what was read from that page.
  * A handle's mapping is reached through liburcu: it is replaced as a whole and
@@ -69,8 +69,9 @@ struct cache_shared {
 	uint64_t position[CACHE_LOGS]; /* of each log: ticks begun */
 	uint64_t mean_bytes;           /* of an entry in an extent */
 	uint64_t next_load_ns;         /* token bucket of loads (load.h); CAS */
-	uint64_t fence; /* application locks taken; fetch-and-add */
-	uint8_t pad4[16];
+	uint64_t fence;           /* application locks taken; fetch-and-add */
+	uint64_t probation_bytes; /* that its log may have; else it gives way */
+	uint8_t pad4[8];
 	uint8_t reserved[4096 - 512];
 };
 

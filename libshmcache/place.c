@@ -40,6 +40,61 @@ place_near_end(const struct mapping *m, const struct shm_place *place)
 	return at < last && at + place->bytes >= last;
 }
 
+/* Probation's share of the arena lies between these, whatever ghosts say. */
+#define PROBATION_LEAST_PERCENT 5u
+#define PROBATION_MOST_PERCENT  90u
+
+/* The border moves by so many times the bytes of what came back. */
+#define PROBATION_GAIN 10
+
+static uint64_t
+bound(const struct mapping *m, int64_t bytes)
+{
+	int64_t percent = (int64_t)(m->arena_bytes / 100);
+	int64_t least = percent * PROBATION_LEAST_PERCENT;
+	int64_t most = percent * PROBATION_MOST_PERCENT;
+
+	return (uint64_t)(bytes < least ? least : bytes > most ? most : bytes);
+}
+
+uint64_t
+place_probation_bytes(const struct mapping *m)
+{
+	return m->policy->probation_percent == 0
+		   ? 0
+		   : bound(m, (int64_t)shm_load64(&m->shared->probation_bytes));
+}
+
+/* The border goes to where the ghost pulls. */
+static void
+move_border(const struct mapping *m, const struct ghost *ghost, uint32_t bytes)
+{
+	uint64_t *word = &m->shared->probation_bytes;
+	uint64_t old = shm_load64(word);
+	int64_t step = (int64_t)bytes * PROBATION_GAIN * ghost->pull /
+		       (int)(GHOSTS_PER_WORD - 1);
+	int64_t from = (int64_t)bound(m, (int64_t)old); /* if it is damaged */
+
+	if (step != 0)
+		(void)shm_cas64(word, old, bound(m, from + step));
+}
+
+/* The log of a new entry: a key that comes back has been on probation. */
+static void
+choose_log(const struct call *call, const struct key *key, uint32_t bytes,
+    struct entry_content *entry)
+{
+	struct ghost ghost = ghost_take(call->m, key);
+
+	if (!ghost.there) {
+		entry->log = LOG_PROBATION;
+		return;
+	}
+	stats_count(call->peer, COUNT_ghost_hits);
+	entry->ref = ghost.of_main; /* not for the first time */
+	move_border(call->m, &ghost, bytes);
+}
+
 /* The log and the marks of the entry that the key has. */
 static void
 keep_place(
@@ -54,7 +109,7 @@ keep_place(
 
 void
 place_choose(const struct call *call, const struct key *key,
-    const struct found *old, struct entry_content *entry)
+    const struct found *old, uint32_t bytes, struct entry_content *entry)
 {
 	const struct mapping *m = call->m;
 
@@ -63,13 +118,9 @@ place_choose(const struct call *call, const struct key *key,
 		entry->log = LOG_LASTING;
 		return;
 	}
-	if (old != NULL) {
+	if (old != NULL)
 		keep_place(m, old, entry);
-	} else if (m->policy->probation_percent > 0) {
-		if (ghost_take(m, key))
-			stats_count(call->peer, COUNT_ghost_hits);
-		else
-			entry->log = LOG_PROBATION;
-	}
+	else if (m->policy->probation_percent > 0)
+		choose_log(call, key, bytes, entry);
 	entry->stamp = place_stamp(m, entry->log);
 }

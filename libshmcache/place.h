@@ -7,6 +7,14 @@
  * has one.  Where only volatile entries may be evicted, those that never expire
  * have a log of their own, whose extents are never emptied but cleaned.
  *
+ * How much room probation has: a key that comes back soon after it has left a
+ * log would have been a hit if that log had had a little more.  So each such
+ * return moves the border between the two, by up to ten times its bytes, as it
+ * pulls (ghost.h).  The border rests where a little more room would bring as
+ * much to the one as to the other.  (As ARC has it: Megiddo and Modha 2003; there
+ * the border moves by the ghosts of two lists, here by those of a moment ago.)
+ * A move is one CAS, tried once.
+ *
  * A log's position is counted in ticks of an eighth of an extent, by whoever
  * reserves across the border between two (a kill in between loses a tick).  An
  * entry in the log with the window carries the position it was written at, 16
@@ -21,10 +29,14 @@
 
 #define PLACE_TICKS_PER_EXTENT 8u
 
-/* Choose the log of an entry that is going to be written, its marks and stamp;
-   `old` is what the key has, pinned, or NULL. */
+/* Choose the log of an entry that is going to be written and takes so many bytes,
+   its marks and stamp; `old` is what the key has, pinned, or NULL. */
 void place_choose(const struct call *call, const struct key *key,
-    const struct found *old, struct entry_content *entry);
+    const struct found *old, uint32_t bytes, struct entry_content *entry);
+
+/* The bytes of extents that probation may have before it gives way; 0: the policy
+   has none. */
+uint64_t place_probation_bytes(const struct mapping *m);
 
 /* Of an entry that is written to this log now. */
 uint16_t place_stamp(const struct mapping *m, uint32_t log);

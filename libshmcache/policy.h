@@ -12,13 +12,14 @@
  * POLICY_KEPT_PERCENT of an extent is copied, the most worth first.
  *
  * Probation.  A policy may have new entries go to a log of their own, of a few
- * percent of all extents.  What is copied from there goes to the main log; of
- * what is not, a fingerprint may be kept (ghost.h), and a key that comes back
- * while it is there goes to the main log at once.
+ * percent of all extents to begin with; place.h moves that share.  What is copied
+ * from there goes to the main log; of what is not, a fingerprint may be kept
+ * (ghost.h), and a key that comes back while it is there goes to the main log at
+ * once.
  *
  * Window.  Hits that come while an entry is among the newest so many percent of
- * its log leave no mark: they are one use, not several (a page and what it
- * loads).
+ * its log (of what it has at first) leave no mark: they are one use, not several
+ * (a page and what it loads).
  */
 #ifndef LIBSHMCACHE_POLICY_H
 #define LIBSHMCACHE_POLICY_H
@@ -54,7 +55,7 @@ struct policy {
 	const char *name;
 	struct policy_verdict (*judge)(const struct policy_view *view);
 	enum policy_order order;   /* of the extents that are emptied */
-	uint8_t probation_percent; /* 0: one log, no ghosts */
+	uint8_t probation_percent; /* at first; 0: one log, no ghosts */
 	uint8_t window_percent;
 };
 

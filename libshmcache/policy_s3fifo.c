@@ -2,11 +2,12 @@
 /*
  * policy_s3fifo.c - S3-FIFO over extents (Yang, Zhang, Qiu, Yue, Vinayak 2023)
  *
- * New entries pass a probation log of 10 %.  One that was hit there, later than
- * in the newest quarter, goes on to the main log, which is a CLOCK with two
- * bits.  What goes from either leaves a ghost.  (In the paper only probation
- * does; here the main log gives way by whole extents, and with them goes what
- * is asked for again.)
+ * New entries pass a probation log, of 10 % at first (place.h).  One that was hit
+ * there, later than in the newest quarter of that, goes on to the main log, which
+ * is a CLOCK with two bits.  What goes from either leaves a ghost.  (In the paper
+ * only probation does; here the main log gives way by whole extents, and with
+ * them goes what is asked for again; and where the two should meet is learnt
+ * from what comes back to each.)
  *
  * Size rule.  A large entry takes the room of several small ones, so it must be
  * hit more often to stay: above twice the mean size it needs one hit more, and

@@ -57,8 +57,8 @@ choose_home(const struct update *u, const struct found *old,
     uint32_t *bytes_out)
 {
 	home->expires_ms = content->expires_ms;
-	place_choose(u->call, u->key, old, home);
 	*bytes_out = entry_bytes(content);
+	place_choose(u->call, u->key, old, *bytes_out, home);
 }
 
 /* Step 1. */

@@ -1280,20 +1280,20 @@ forget_ghosts(void)
 static void
 add_ghost_first(void)
 {
-	ghost_add(m, &ghosts[0]);
+	ghost_add(m, &ghosts[0], false);
 }
 
 static void
 add_ghost_second(void)
 {
-	ghost_add(m, &ghosts[1]);
+	ghost_add(m, &ghosts[1], true);
 }
 
 /* One may have been in the other's way, but for good. */
 static bool
 is_a_ghost_there(void)
 {
-	return ghost_take(m, &ghosts[1]);
+	return ghost_take(m, &ghosts[1]).there;
 }
 
 static void
@@ -1317,7 +1317,8 @@ ghosts_are_not_overwritten(void **state)
 	ghosts[1] = (struct key){ .hash = 0x1111222233334444u ^ (5ull << 20) };
 	add_ghost_first();
 	add_ghost_second();
-	if (!ghost_take(m, &ghosts[0]) || !ghost_take(m, &ghosts[1]))
+	if (!ghost_take(m, &ghosts[0]).there ||
+	    !ghost_take(m, &ghosts[1]).there)
 		skip();
 	run_race(&(struct race){ forget_ghosts, add_ghost_first,
 	    add_ghost_second, is_a_ghost_there });

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* libshmcache_place_test.c - ghosts, and how much room they give probation */
+#include "libshmcache/ghost.h"
+#include "libshmcache/place.h"
+#include "tests/unit/cache_support.h"
+
+static int
+set_up(void **state)
+{
+	struct shmcache_options o = test_options();
+
+	o.policy = "s3fifo";
+	*state = test_cache_of(&o);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	return shmcache_close(*state);
+}
+
+/* The nth of keys that all go to one word of ghosts. */
+static struct key
+neighbour(unsigned n)
+{
+	return (struct key){ .hash = 0x1111222200000000u + n };
+}
+
+static void
+leave(struct shmcache *cache, unsigned n, bool of_main)
+{
+	struct key key = neighbour(n);
+
+	ghost_add(cache->mapping, &key, of_main);
+}
+
+static struct ghost
+come_back(struct shmcache *cache, unsigned n)
+{
+	struct key key = neighbour(n);
+
+	return ghost_take(cache->mapping, &key);
+}
+
+static void
+ghost_is_taken_once(void **state)
+{
+	(void)state;
+	assert_false(come_back(*state, 1).there);
+	leave(*state, 1, false);
+	leave(*state, 2, true);
+	leave(*state, 1, true); /* it is there already */
+	assert_false(come_back(*state, 3).there);
+	assert_true(come_back(*state, 2).of_main);
+	assert_false(come_back(*state, 2).there);
+	assert_true(come_back(*state, 1).there);
+	assert_false(come_back(*state, 1).there);
+}
+
+static void
+oldest_of_a_word_is_forgotten(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n <= GHOSTS_PER_WORD; n++)
+		leave(*state, n, n % 2 != 0);
+	assert_false(come_back(*state, 0).there);
+	for (unsigned n = 1; n <= GHOSTS_PER_WORD; n++) {
+		struct ghost ghost = come_back(*state, n);
+
+		assert_true(ghost.there);
+		assert_int_equal(ghost.of_main, n % 2 != 0);
+	}
+}
+
+/* By the number of those that left the other log; only the newest does. */
+static void
+newest_of_a_word_pulls(void **state)
+{
+	(void)state;
+	leave(*state, 0, false);
+	assert_int_equal(come_back(*state, 0).pull, 0);
+	leave(*state, 1, true);
+	leave(*state, 2, true);
+	leave(*state, 3, false);
+	leave(*state, 4, true);
+	leave(*state, 5, false);
+	assert_int_equal(come_back(*state, 4).pull, 0); /* not the newest */
+	assert_int_equal(come_back(*state, 5).pull, 2);
+	assert_int_equal(come_back(*state, 3).pull, 2);
+	leave(*state, 6, false);
+	leave(*state, 7, false);
+	leave(*state, 8, true);
+	assert_int_equal(come_back(*state, 8).pull, -2);
+}
+
+static uint64_t
+percent(struct shmcache *cache)
+{
+	return test_stats(cache).probation_bytes * 100 /
+	       cache->mapping->arena_bytes;
+}
+
+/* Looks NAME-N up, and stores it if it is not there. */
+static void
+ask(struct shmcache *cache, const char *name, unsigned n)
+{
+	char key[32], value[200] = { 0 };
+
+	test_key(key, name, n);
+	if (shmcache_get(
+		cache, key, strlen(key), value, sizeof(value), NULL, NULL) != 0)
+		assert_int_equal(shmcache_set(cache, key, strlen(key), value,
+				     sizeof(value), SHMCACHE_TTL_NONE, 0),
+		    0);
+}
+
+/* What nobody wants any more fills the main log; what is new is wanted again
+   when it has just left probation. */
+static void
+probation_grows_where_that_brings_hits(void **state)
+{
+	struct shmcache *cache = *state;
+	unsigned n = 0;
+
+	assert_int_equal(percent(cache), 9); /* a tenth, rounded down */
+	while (n < 150)
+		ask(cache, "new", n++);
+	while (n < 10000) {
+		ask(cache, "new", n++);
+		ask(cache, "new", n - 150);
+	}
+	assert_in_range(percent(cache), 20, 90);
+	test_assert_sound(cache);
+}
+
+/* What was popular comes back from the main log; what is new never does. */
+static void
+probation_shrinks_where_that_brings_hits(void **state)
+{
+	struct shmcache *cache = *state;
+
+	for (unsigned n = 0; n < 40000; n++) {
+		ask(cache, "old", n % 600);
+		if (n % 4 == 0)
+			ask(cache, "new", n);
+	}
+	assert_in_range(percent(cache), 4, 5);
+	test_assert_sound(cache);
+}
+
+/* Where another policy has no probation there is no room for it. */
+static void
+other_policies_have_no_probation(void **state)
+{
+	struct shmcache *cache = test_cache();
+
+	(void)state;
+	assert_int_equal(test_stats(cache).probation_bytes, 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* A damaged border is brought back to where it may lie. */
+static void
+damaged_border_is_kept_in_bounds(void **state)
+{
+	struct shmcache *cache = *state;
+	uint64_t *word = &cache->mapping->shared->probation_bytes;
+	const uint64_t damaged[] = { 0, 1, INT64_MAX, 1ull << 63, UINT64_MAX };
+
+	for (unsigned i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+		*word = damaged[i];
+		assert_in_range(percent(cache), 4, 90);
+		for (unsigned n = 0; n < 2000; n++)
+			ask(cache, "k", n % 900);
+		assert_in_range(percent(cache), 4, 90);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+	TEST(ghost_is_taken_once),
+	TEST(oldest_of_a_word_is_forgotten),
+	TEST(newest_of_a_word_pulls),
+	TEST(probation_grows_where_that_brings_hits),
+	TEST(probation_shrinks_where_that_brings_hits),
+	cmocka_unit_test(other_policies_have_no_probation),
+	TEST(damaged_border_is_kept_in_bounds),
+};
+
+int
+main(void)
+{
+	return cmocka_run_group_tests(
+	    tests, test_group_setup, test_group_teardown);
+}
