@@ -28,14 +28,15 @@ trace() {
 points() {
 	what=$1
 	shift
-	"$replay" "$@" 2>/dev/null | awk -v what="$what" '
+	"$replay" -r lru,s3fifo,ideal "$@" 2>/dev/null | awk -v what="$what" '
 	$4 == "lru" && $8 == "" { lru = $5 }
 	$4 == "s3fifo" && $8 == "" { s3 = $5 }
+	$4 == "ideal" { ideal = $5 }
 	$4 == "s3fifo" && $8 != "" {
 		printf "%-16s %6.1f%% %7d objects  lru %.4f  s3fifo %.4f  " \
-		    "library %.4f  %+5.1f%% %+5.1f%%  live %s copied %s\n",
-		    what, $1, $3, lru, s3, $5, ($5 / lru - 1) * 100,
-		    ($5 / s3 - 1) * 100, $8, $9
+		    "ideal %.4f  library %.4f  %+5.1f%% %+5.1f%%  live %s " \
+		    "copied %s\n", what, $1, $3, lru, s3, ideal, $5,
+		    ($5 / lru - 1) * 100, ($5 / s3 - 1) * 100, $8, $9
 	}'
 }
 
@@ -53,12 +54,17 @@ means() {
 		n++
 		lru += log(value["library"] / value["lru"])
 		s3 += log(value["library"] / value["s3fifo"])
+		ideal_lru += log(value["ideal"] / value["lru"])
+		ideal_s3 += log(value["ideal"] / value["s3fifo"])
 	}
 	END {
 		if (n > 0)
 			printf "%d points with sizes: %+.1f%% against lru, " \
-			    "%+.1f%% against s3fifo\n", n,
-			    (exp(lru / n) - 1) * 100, (exp(s3 / n) - 1) * 100
+			    "%+.1f%% against s3fifo (ideal: %+.1f%%, " \
+			    "%+.1f%%)\n", n,
+			    (exp(lru / n) - 1) * 100, (exp(s3 / n) - 1) * 100,
+			    (exp(ideal_lru / n) - 1) * 100,
+			    (exp(ideal_s3 / n) - 1) * 100
 	}'
 }
 

@@ -9,7 +9,7 @@ const struct reference *const references[] = { &reference_fifo,
 	&reference_random, &reference_even, &reference_lru, &reference_clock,
 	&reference_clock2, &reference_sieve, &reference_s3fifo,
 	&reference_s3fifo1, &reference_arc, &reference_tinylfu1,
-	&reference_tinylfu10, &reference_belady };
+	&reference_tinylfu10, &reference_belady, &reference_ideal };
 
 const unsigned reference_count = sizeof(references) / sizeof(references[0]);
 

@@ -99,6 +99,6 @@ sim_random(struct sim *s)
 extern const struct reference reference_fifo, reference_lru, reference_random,
     reference_even, reference_clock, reference_clock2, reference_sieve,
     reference_s3fifo, reference_s3fifo1, reference_arc, reference_tinylfu1,
-    reference_tinylfu10, reference_belady;
+    reference_tinylfu10, reference_belady, reference_ideal;
 
 #endif /* REPLAY_REFERENCE_H */
