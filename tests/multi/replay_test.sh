@@ -99,6 +99,13 @@ END
 
 # --- the library ------------------------------------------------------------
 
+# The default's log costs it a few percent of what the policy could do.
+"$replay" -s 10% -r ideal -p s3fifo $web12 >"$work/table" 2>/dev/null
+check "the default is within 6 % of itself without a log, and not better" \
+    awk '$4 == "ideal" { ideal = $5 }
+	$4 == "s3fifo" { ratio = $5 / ideal }
+	END { exit !(ratio > 1 && ratio < 1.06) }' "$work/table"
+
 "$replay" -s 10% -p s3fifo,clock,fifo,lru,lfu,mru,random $web12 \
     >"$work/table" 2>/dev/null
 check "no value is wrong, none is refused" \
