@@ -71,7 +71,8 @@ static const struct poptOption options[] = {
 	    "what an object's metadata cost a reference; 40 unless given",
 	    "BYTES" },
 	{ "only-gets", 'g', POPT_ARG_NONE, &only_gets, 0,
-	    "take every request to be a get, and nothing to expire", NULL },
+	    "take every request for a key to be a get, and nothing to expire",
+	    NULL },
 	{ "sample", '\0', POPT_ARG_DOUBLE, &sample, 0,
 	    "keep this share of the keys, for a cache of that share of the size",
 	    "SHARE" },
@@ -411,6 +412,10 @@ replay(struct plan *plan, const char *path)
 		    plan->weights.unit ? plan->weights.unit_bytes : 0,
 		    choose_max_value(&trace));
 		report_trace(path, &trace, &plan->weights);
+		if (into != NULL && trace.flushes > 0)
+			tool_say(path,
+			    "%llu flushes are not played: they would empty %s",
+			    (unsigned long long)trace.flushes, into);
 		code = run_plan(plan, path, &trace);
 	}
 	trace_free(&trace);

@@ -165,6 +165,81 @@ check "a plot" sh -c "$replay -c -p none --plot $work/plot $web12 \
 check "a sample of the keys" sh -c "$replay --sample 0.2 -r lru -p none \
     -s 10% $web12 2>&1 | grep -q ' 2[0-9]\{3\} keys'"
 
+# --- operations -------------------------------------------------------------
+
+# $1: gets, $2: misses of each policy with room for all, references and the
+# library's; the lines are on standard input
+plays() {
+	cat >"$work/lines"
+	"$replay" -j -s 1M -r all -p s3fifo,lru "$work/lines" >"$work/json" 2>&1
+	[ "$(grep -c "^ *\"gets\": $1,\$" "$work/json")" = 15 ] &&
+	    [ "$(grep -c "\"misses\": $2,\$" "$work/json")" = 14 ] &&
+	    ! grep -qE '"(failed|wrong|refused)": [1-9]' "$work/json" && return
+	cat "$work/json"
+	return 1
+}
+check "a touch gives another time to live" plays 5 3 <<-'END'
+	0,longer,10,2,set
+	0,shorter,10,60,set
+	0,endless,10,2,set
+	0,left,10,2,set
+	1,longer,0,10,touch
+	1,shorter,0,1,touch
+	1,endless,0,0,touch
+	1,nothing,0,60,touch
+	5,longer,10,0,get
+	5,shorter,10,0,get
+	5,endless,10,0,get
+	5,left,10,0,get
+	5,nothing,10,0,get
+END
+check "an increment stores what is not there, and is no get" plays 4 2 <<-'END'
+	0,a,16,4,incr
+	2,a,16,2,decr
+	3,a,16,0,get
+	5,a,16,0,get
+	6,b,16,0,incr
+	7,b,16,0,get
+	8,b,0,0,delete
+	9,b,16,0,get
+END
+check "a flush empties it" plays 6 4 <<-'END'
+	0,a,10,0,get
+	0,b,10,0,get
+	1,a,10,0,get
+	2,,0,0,flush
+	3,a,10,0,get
+	3,b,10,0,get
+	4,-,0,0,flush
+	4,a,0,0,touch
+	5,c,10,0,set
+	6,c,10,0,get
+END
+check "what is set after a flush stays, though it had missed before" \
+    plays 2 1 <<-'END'
+	0,a,0,0,miss
+	1,,0,0,flush
+	2,a,10,0,set
+	3,a,10,0,get
+END
+check "a get that touches" plays 3 1 <<-'END'
+	0,a,0,5,touch
+	0,a,0,0,miss
+	0,a,10,5,set
+	3,a,0,5,touch
+	3,a,10,5,get
+	7,a,10,1,get
+END
+printf '0,a,10,0,get\n1,,0,0,flush\n2,a,10,0,get\n' >"$work/flush"
+check "as gets only there is no flush" sh -c "$replay -g -j -s 1M -r lru \
+    -p none $work/flush 2>/dev/null | grep -q '\"misses\": 1,'"
+check "a sample of the keys keeps flushes" sh -c "
+    { seq -f '0,%g,9,0,get' 500; echo 1,,0,0,flush
+    seq -f '2,%g,9,0,get' 500; } >$work/lines
+    $replay --sample 0.5 -j -s 10M -r lru -p none $work/lines 2>/dev/null |
+    awk '/\"gets\"/ { gets = \$2 } /\"misses\"/ { misses = \$2 }
+    END { exit gets != misses || gets == 0 }'"
+
 # --- recorded from a cache at work ------------------------------------------
 
 tools=${replay%/*}
@@ -225,6 +300,13 @@ check "a number that is none" refuses 1 "'# gets many' has no number" \
     "$work/nonsense"
 sed 's/^# share .*/# share 2/' "$work/log" >"$work/nonsense"
 check "a share above 1" refuses 1 "'# share 2' has no number" "$work/nonsense"
+check "a cache that is there keeps what it has" sh -c "
+    $tools/shmcache create --capacity 4M $name &&
+    $tools/shmcache set $name mine value &&
+    $replay --into $name $work/flush 2>&1 |
+    grep -q '1 flushes are not played' &&
+    [ \"\$($tools/shmcache get $name mine)\" = value ] &&
+    $tools/shmcache destroy --yes $name"
 check "a miss that nobody stores" sh -c "
     printf '0,a,0,0,miss\n1,b,9,0,get\n2,a,0,0,miss\n' >$work/log
     $replay -j -s 1M -r lru -p none $work/log 2>/dev/null |
@@ -238,6 +320,11 @@ head -c 20 "$work/oracle" >"$work/short.oracleGeneral"
 printf '0,a,10,0\n' >"$work/four"
 printf '0,a,10,0,get\n0,a,10,0,get,x\n' >"$work/six"
 printf '0,a,10,0,frobnicate\n' >"$work/op"
+printf '0,a,10,0,get\n0,a,10,,touch\n' >"$work/touch"
+printf '0,a,10,-1,touch\n' >"$work/negative"
+printf '0,a,16,incr\n' >"$work/incr"
+printf '0,,10,0,incr\n' >"$work/nokey"
+printf '0,,0,0,flush\n' >"$work/flushes"
 printf '0,a,-3,0,get\n' >"$work/size"
 printf '0,a,10,0,set\n' >"$work/noget"
 printf '5,a,10,0,get\n3,b,0,0,get\n9,c,99999,0,get\n' >"$work/odd"
@@ -249,7 +336,17 @@ check "half a record" refuses 1 'no multiple of the 24' \
 check "a column too few" refuses 1 'line 1: 4 columns' -f shmcache \
     "$work/four"
 check "a column too many" refuses 1 'line 2: 6 columns' "$work/six"
-check "unknown operation" refuses 1 'neither get, miss, set nor delete' "$work/op"
+check "unknown operation" refuses 1 "'frobnicate' is none of get, miss, set" \
+    "$work/op"
+check "a touch without a time to live" refuses 1 \
+    "line 2: '' is no time to live" "$work/touch"
+check "a touch with a negative one" refuses 1 "'-1' is no time to live" \
+    "$work/negative"
+check "an increment with a column too few" refuses 1 'line 1: 4 columns' \
+    -f shmcache "$work/incr"
+check "no key" refuses 1 'the key is empty' "$work/nokey"
+check "flushes only" refuses 1 'no get in it' "$work/flushes"
+check "flushes only, as gets" refuses 1 'no get in it' -g "$work/flushes"
 check "negative size" refuses 1 "'-3' is no size" "$work/size"
 check "no get" refuses 1 'no get in it' "$work/noget"
 check "sizes of 0 are said" refuses 0 '1 requests without a size' -s 1M \

@@ -108,6 +108,8 @@ step(struct trace *t, struct known *k, struct request *r, size_t at)
 		if (k->set) /* else what is left of it must do */
 			r->ttl_s = k->ttl_s;
 		break;
+	case OP_TOUCH: /* one of the key that has missed may find nothing */
+		break;
 	default:
 		k->missed = 0;
 	}
@@ -128,17 +130,22 @@ bool
 recorded_settle(struct trace *t)
 {
 	struct known *known;
-	size_t count = 0;
+	size_t count = 0, flushed = 0;
 
 	if (!is_recorded(t))
 		return true;
-	known = calloc(t->keys, sizeof(*known));
+	known = calloc(t->keys + 1ull, sizeof(*known));
 	if (known == NULL)
 		return false;
 	for (size_t i = 0; i < t->count; i++) {
 		struct request r = t->request[i];
+		struct known *k = &known[r.key];
 
-		if (!step(t, &known[r.key], &r, count))
+		if (r.op == OP_FLUSH)
+			flushed = count;
+		else if (k->missed <= flushed) /* what is set stays */
+			k->missed = 0;
+		if (r.op == OP_FLUSH || !step(t, k, &r, count))
 			t->request[count++] = r;
 	}
 	t->recorded.stored = t->count - count;

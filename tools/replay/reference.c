@@ -51,6 +51,15 @@ sim_end(struct sim *s)
 }
 
 void
+sim_flush(struct sim *s)
+{
+	for (unsigned q = 0; q < QUEUES; q++)
+		while ((s->policy->ghosts >> q & 1) == 0 &&
+		       s->queue[q].tail != NOBODY)
+			s->policy->remove(s, s->queue[q].tail);
+}
+
+void
 queue_push(struct sim *s, unsigned queue, uint32_t key, uint32_t bytes)
 {
 	struct queue *q = &s->queue[queue];

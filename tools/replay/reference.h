@@ -80,6 +80,9 @@ sim_has(const struct sim *s, uint32_t key)
 	return queue != 0 && (s->policy->ghosts >> (queue - 1) & 1) == 0;
 }
 
+/* Everything goes out; what is remembered stays so. */
+void sim_flush(struct sim *s);
+
 /* Queues, for the policies. */
 void queue_push(struct sim *s, unsigned queue, uint32_t key, uint32_t bytes);
 void queue_remove(struct sim *s, uint32_t key);

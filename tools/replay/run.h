@@ -3,8 +3,8 @@
  * run.h - a trace through a policy, or through the library itself
  *
  * A get that misses is followed by a set of the value, as an application would.
- * What is expired is a miss.  A set of a key that is there counts as a use of
- * it; only gets count in the miss ratio.
+ * What is expired is a miss.  A set or an increment of a key that is there counts
+ * as a use of it; only gets count in the miss ratio.
  */
 #ifndef REPLAY_RUN_H
 #define REPLAY_RUN_H
@@ -37,7 +37,7 @@ struct point {
 	uint64_t objects; /* that, in objects of mean size */
 	uint64_t gets, misses, wanted_bytes, missed_bytes;
 	uint64_t refused; /* objects that were too large */
-	uint64_t failed;  /* sets that failed otherwise */
+	uint64_t failed;  /* what failed otherwise */
 	uint64_t wrong;   /* values that were not the right ones */
 	double seconds;   /* of processor time */
 	/* of the library only */
@@ -63,7 +63,8 @@ struct library_options {
 	unsigned processes;
 	uint64_t extent_bytes; /* 0: chosen */
 	uint32_t sweep_s; /* sweep every so many seconds of the trace; 0: no */
-	const char *into; /* a cache that is there, in its own time; or NULL */
+	const char *into; /* a cache that is there, in its own time, which no
+			     flush empties; or NULL */
 	uint32_t per_second; /* requests at the most; 0: no limit */
 };
 

@@ -87,25 +87,39 @@ set(struct worker *w, const struct request *r, const char *key, size_t bytes)
 		w->own.failed++;
 }
 
-static void
-get(struct worker *w, const struct request *r, const char *key, size_t bytes)
+/* Is it there? */
+static bool
+use(struct worker *w, const struct request *r, const char *key, size_t bytes)
 {
 	uint32_t number = r->key;
 	size_t got = 0;
 	int result = shmcache_get(
 	    w->cache, key, bytes, w->buffer, w->buffer_bytes, &got, NULL);
 
+	w->own.wrong += result == 0 && got >= sizeof(number) &&
+			memcmp(w->buffer, &number, sizeof(number)) != 0;
+	return result == 0;
+}
+
+static void
+get(struct worker *w, const struct request *r, const char *key, size_t bytes)
+{
 	w->own.gets++;
 	w->own.wanted_bytes += r->value_bytes;
-	if (result == 0) {
-		w->own.wrong += got >= sizeof(number) &&
-				memcmp(w->buffer, &number, sizeof(number)) != 0;
+	if (use(w, r, key, bytes))
 		return;
-	}
 	w->own.misses++;
 	w->own.missed_bytes += r->value_bytes;
 	if (r->op != OP_MISS)
 		set(w, r, key, bytes);
+}
+
+static void
+touch(struct worker *w, const struct request *r, const char *key, size_t bytes)
+{
+	int result = shmcache_touch(w->cache, key, bytes, ttl_ms(r));
+
+	w->own.failed += result != 0 && result != SHMCACHE_ENOENT;
 }
 
 static void
@@ -115,12 +129,28 @@ step(struct worker *w, const struct request *r)
 	size_t bytes = make_key(w, r->key, key);
 
 	trace_clock_set(r->time_ms);
-	if (trace_is_get(r))
+	switch (r->op) {
+	case OP_GET:
+	case OP_MISS:
 		get(w, r, key, bytes);
-	else if (r->op == OP_SET)
+		break;
+	case OP_SET:
 		set(w, r, key, bytes);
-	else
+		break;
+	case OP_INCR:
+		if (!use(w, r, key, bytes))
+			set(w, r, key, bytes);
+		break;
+	case OP_TOUCH:
+		touch(w, r, key, bytes);
+		break;
+	case OP_FLUSH:
+		if (w->options->into == NULL)
+			w->own.failed += shmcache_flush(w->cache) != 0;
+		break;
+	default:
 		(void)shmcache_delete(w->cache, key, bytes);
+	}
 }
 
 static void

@@ -25,7 +25,7 @@ weigh_all(const struct trace *trace, const struct weights *w)
 	for (size_t i = 0; i < trace->count; i++) {
 		const struct request *r = &trace->request[i];
 
-		if (seen[r->key] || r->op == OP_DELETE || r->op == OP_MISS)
+		if (!trace_stores(r) || seen[r->key])
 			continue;
 		seen[r->key] = 1;
 		sum += weigh(w, r);
@@ -88,13 +88,20 @@ struct run {
 	uint64_t *expires_ms; /* of each key; NULL: nothing expires */
 };
 
+/* It lives for as long as the request says. */
+static void
+touch(struct run *run, const struct request *r)
+{
+	if (run->expires_ms != NULL)
+		run->expires_ms[r->key] =
+		    r->ttl_s > 0 ? r->time_ms + r->ttl_s * 1000ull : UINT64_MAX;
+}
+
 static void
 put(struct run *run, const struct request *r)
 {
 	run->sim.policy->insert(&run->sim, r->key, weigh(run->weights, r));
-	if (run->expires_ms != NULL)
-		run->expires_ms[r->key] =
-		    r->ttl_s > 0 ? r->time_ms + r->ttl_s * 1000ull : UINT64_MAX;
+	touch(run, r);
 }
 
 /* Is it there, and not expired? */
@@ -137,10 +144,7 @@ set(struct run *run, const struct request *r)
 		put(run, r);
 	} else if (s->node[r->key].bytes == weigh(run->weights, r)) {
 		s->policy->hit(s, r->key);
-		if (run->expires_ms != NULL)
-			run->expires_ms[r->key] =
-			    r->ttl_s > 0 ? r->time_ms + r->ttl_s * 1000ull
-					 : UINT64_MAX;
+		touch(run, r);
 	} else {
 		s->policy->remove(s, r->key);
 		put(run, r);
@@ -148,14 +152,39 @@ set(struct run *run, const struct request *r)
 }
 
 static void
+incr(struct run *run, const struct request *r)
+{
+	if (holds(run, r))
+		run->sim.policy->hit(&run->sim, r->key);
+	else
+		put(run, r);
+}
+
+static void
 step(struct run *run, const struct request *r)
 {
-	if (trace_is_get(r))
+	switch (r->op) {
+	case OP_GET:
+	case OP_MISS:
 		get(run, r);
-	else if (r->op == OP_SET)
+		break;
+	case OP_SET:
 		set(run, r);
-	else if (sim_has(&run->sim, r->key))
-		run->sim.policy->remove(&run->sim, r->key);
+		break;
+	case OP_INCR:
+		incr(run, r);
+		break;
+	case OP_TOUCH:
+		if (holds(run, r))
+			touch(run, r);
+		break;
+	case OP_FLUSH:
+		sim_flush(&run->sim);
+		break;
+	default:
+		if (sim_has(&run->sim, r->key))
+			run->sim.policy->remove(&run->sim, r->key);
+	}
 }
 
 bool
@@ -199,8 +228,12 @@ run_next_uses(const struct trace *trace)
 	} else {
 		memset(last, 0xff, trace->keys * sizeof(*last));
 		for (size_t i = trace->count; i-- > 0;) {
-			next[i] = last[trace->request[i].key];
-			last[trace->request[i].key] = (uint32_t)i;
+			const struct request *r = &trace->request[i];
+
+			if (r->op == OP_TOUCH || r->op == OP_FLUSH)
+				continue; /* no use */
+			next[i] = last[r->key];
+			last[r->key] = (uint32_t)i;
 		}
 	}
 	free(last);

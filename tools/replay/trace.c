@@ -144,7 +144,9 @@ add(struct reader *r, const void *key, size_t key_bytes, struct request request)
 		t->request = more;
 		r->room = room;
 	}
-	if (!number_of(r, key, key_bytes, &request.key))
+	request.key = 0;
+	if (request.op != OP_FLUSH &&
+	    !number_of(r, key, key_bytes, &request.key))
 		return false;
 	if (t->count > 0 &&
 	    request.time_ms < t->request[t->count - 1].time_ms) {
@@ -153,6 +155,7 @@ add(struct reader *r, const void *key, size_t key_bytes, struct request request)
 	}
 	t->gets += trace_is_get(&request);
 	t->with_ttl += request.ttl_s > 0;
+	t->flushes += request.op == OP_FLUSH;
 	t->request[t->count++] = request;
 	return true;
 }
@@ -198,7 +201,8 @@ to_op(const char *text, uint32_t *op_out)
 	} ops[] = { { "get", OP_GET }, { "gets", OP_GET }, { "read", OP_GET },
 		{ "set", OP_SET }, { "add", OP_SET }, { "replace", OP_SET },
 		{ "cas", OP_SET }, { "write", OP_SET }, { "delete", OP_DELETE },
-		{ "miss", OP_MISS } };
+		{ "miss", OP_MISS }, { "touch", OP_TOUCH }, { "incr", OP_INCR },
+		{ "decr", OP_INCR }, { "flush", OP_FLUSH } };
 
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
 		if (strcmp(text, ops[i].name) == 0) {
@@ -226,16 +230,18 @@ read_ours(struct reader *r, char *line)
 		    count);
 	if (!to_number(column[0], TIME_S_MAX, &time_s))
 		return fail(r, "'%.40s' is no time in seconds", column[0]);
-	if (column[1][0] == '\0')
-		return fail(r, "the key is empty");
 	if (!to_number(column[2], UINT32_MAX, &bytes))
 		return fail(r, "'%.40s' is no size in bytes", column[2]);
 	if (!to_number(column[3], TTL_S_MAX, &ttl_s))
 		return fail(
 		    r, "'%.40s' is no time to live in seconds", column[3]);
 	if (!to_op(column[4], &request.op))
-		return fail(r, "'%.40s' is neither get, miss, set nor delete",
+		return fail(r,
+		    "'%.40s' is none of get, miss, set, delete, touch, incr "
+		    "and flush",
 		    column[4]);
+	if (column[1][0] == '\0' && request.op != OP_FLUSH)
+		return fail(r, "the key is empty");
 	request.time_ms = (uint64_t)(time_s * 1000);
 	request.value_bytes = (uint32_t)bytes;
 	request.ttl_s = (uint32_t)ttl_s;
@@ -435,13 +441,6 @@ draw_bytes(uint32_t key)
 	return (uint32_t)(bytes * (1 + u)); /* near enough to 2^u */
 }
 
-/* May its size matter? */
-static bool
-stores(const struct request *r)
-{
-	return r->op == OP_GET || r->op == OP_SET;
-}
-
 void
 trace_settle_sizes(
     struct trace *trace, uint32_t unit_bytes, uint32_t most_bytes)
@@ -453,11 +452,11 @@ trace_settle_sizes(
 			r->value_bytes = unit_bytes;
 		} else if (r->value_bytes == 0) {
 			r->value_bytes = draw_bytes(r->key);
-			trace->sizes_unknown += stores(r);
+			trace->sizes_unknown += trace_stores(r);
 		}
 		if (r->value_bytes > most_bytes) {
 			r->value_bytes = most_bytes;
-			trace->sizes_cut += stores(r);
+			trace->sizes_cut += trace_stores(r);
 		}
 	}
 }
@@ -465,12 +464,19 @@ trace_settle_sizes(
 void
 trace_only_gets(struct trace *trace)
 {
+	size_t count = 0;
+
 	for (size_t i = 0; i < trace->count; i++) {
-		trace->request[i].op = OP_GET;
-		trace->request[i].ttl_s = 0;
+		struct request r = trace->request[i];
+
+		if (r.op == OP_FLUSH)
+			continue;
+		r.op = OP_GET;
+		r.ttl_s = 0;
+		trace->request[count++] = r;
 	}
-	trace->gets = trace->count;
-	trace->with_ttl = 0;
+	trace->count = trace->gets = count;
+	trace->with_ttl = trace->flushes = 0;
 	trace->recorded.gets = 0; /* of requests that were gets */
 }
 
@@ -493,6 +499,10 @@ trace_sample(struct trace *trace, double share)
 	for (size_t i = 0; i < trace->count; i++) {
 		struct request r = trace->request[i];
 
+		if (r.op == OP_FLUSH) {
+			trace->request[t.count++] = r;
+			continue;
+		}
 		if ((XXH3_64bits(&r.key, sizeof(r.key)) >> 32) >= below)
 			continue;
 		if (number[r.key] == 0)

@@ -30,7 +30,10 @@ enum trace_op {
 	OP_GET,
 	OP_SET,
 	OP_DELETE,
-	OP_MISS /* a get; what it asks for is nowhere, so it is not stored */
+	OP_MISS,  /* a get; what it asks for is nowhere, so it is not stored */
+	OP_TOUCH, /* from here on it lives for ttl_s; no use of it */
+	OP_INCR,  /* a use, and no get; what is not there is stored */
+	OP_FLUSH  /* of everything; has no key */
 };
 
 struct request {
@@ -51,6 +54,7 @@ struct trace {
 	uint64_t sizes_cut;    /* above the limit given, and cut to it */
 	uint64_t out_of_order; /* times before the one before: that is taken */
 	uint64_t with_ttl;
+	uint64_t flushes;
 	struct recorded recorded;
 };
 
@@ -58,6 +62,13 @@ static inline bool
 trace_is_get(const struct request *r)
 {
 	return r->op == OP_GET || r->op == OP_MISS;
+}
+
+/* May its size matter? */
+static inline bool
+trace_stores(const struct request *r)
+{
+	return r->op == OP_GET || r->op == OP_SET || r->op == OP_INCR;
 }
 
 /* Of all keys, the share that the trace has. */
@@ -87,7 +98,7 @@ void trace_free(struct trace *trace);
 void trace_settle_sizes(
     struct trace *trace, uint32_t unit_bytes, uint32_t most_bytes);
 
-/* Forget operations and times to live: every request is a get. */
+/* Forget operations and times to live: every request for a key is a get. */
 void trace_only_gets(struct trace *trace);
 
 /* Keep the keys of a share of all keys (spatial sampling).  -1: no memory. */
