@@ -3,6 +3,7 @@
 #include "libshmcache/cache.h"
 #include "libshmcache/error.h"
 #include "libshmcache/invalidate.h"
+#include "libshmcache/record.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
 
@@ -17,6 +18,7 @@ shmcache_flush(struct shmcache *cache)
 	if (error != 0)
 		return error_return(error);
 	invalidate_word(call.m, &call.m->shared->flush);
+	record_flush(&call);
 	stats_count(call.peer, COUNT_flushes);
 	call_leave();
 	return 0;
@@ -34,6 +36,7 @@ shmcache_flush_begin(
 		return error_return(error);
 	*begun_out = (struct shmcache_snapshot){ call.m->segment->segment_id,
 		invalidate_begin(call.m) };
+	record_flush(&call);
 	call_leave();
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "libshmcache/error.h"
 #include "libshmcache/glob.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/record.h"
 #include "libshmcache/scan.h"
 #include "libshmcache/stats.h"
 #include "shm/error.h"
@@ -187,6 +188,8 @@ delete_slot(
 		readable = entry_visible(call->m, &found.entry);
 		won = meant && (tentative ? index_abort(call, slot, found.word)
 					  : index_swap(call, &found, 0));
+		if (won && !tentative)
+			record_dropped(call, &found.entry);
 		shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 		if ((won && !tentative) || !meant)
 			return won && readable;

@@ -13,6 +13,7 @@
 #include "libshmcache/expire.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/latency.h"
+#include "libshmcache/record.h"
 #include "libshmcache/stats.h"
 #include "libshmcache/update.h"
 #include "libshmcache/write.h"
@@ -42,7 +43,7 @@ update(const struct call *call, const struct key *key, update_make *make,
 {
 	bool timed = latency_count(call) && latency_is_timed(call);
 	uint64_t began_ns = timed ? latency_begin() : 0;
-	int error = update_entry(call, key, make, given);
+	int error = update_entry(call, key, SHMCACHE_REQUEST_SET, make, given);
 
 	if (timed)
 		latency_end(call, SHMCACHE_LATENCY_SET, began_ns, NULL);
@@ -408,6 +409,10 @@ step_in_place(const struct call *call, const struct key *key, struct step *step)
 	    entry_is_counter(&found.entry)) {
 		error = step_found(&found.entry, step);
 		entry_mark(call->m, found.entry.shared);
+		if (error == 0)
+			record(call, key, SHMCACHE_REQUEST_INCR,
+			    found.entry.value_bytes,
+			    entry_expires_ms(&found.entry));
 	}
 	shm_pin_clear(call->peer, SHM_PIN_ENTRY);
 	return error;
@@ -426,7 +431,8 @@ step_key(struct shmcache *cache, const void *key_data, size_t key_bytes,
 		return error_return(error);
 	error = step_in_place(&call, &key, step);
 	if (error == STEP_BY_REPLACING)
-		error = update_entry(&call, &key, make_stepped, step);
+		error = update_entry(
+		    &call, &key, SHMCACHE_REQUEST_INCR, make_stepped, step);
 	stats_count(call.peer, error == 0                 ? COUNT_incr_hits
 			       : error == SHMCACHE_ENOENT ? COUNT_incr_misses
 							  : COUNT_set_failures);

@@ -124,7 +124,7 @@ write_store(const struct call *call, const struct key *key,
 		stats_count(call->peer,
 		    put == PUT_REPLACED ? COUNT_replaces : COUNT_inserts);
 		stats_add(call->peer, COUNT_written_bytes, place.bytes);
-		record_set(call, key, content);
+		record_stored(call, key, SHMCACHE_REQUEST_SET, content);
 	}
 	write_finish(call, &place);
 	return error;
@@ -230,7 +230,7 @@ write_delete(const struct call *call, const struct key *key)
 {
 	int error = index_remove(call, key) ? 0 : SHMCACHE_ENOENT;
 
-	record_delete(call, key);
+	record(call, key, SHMCACHE_REQUEST_DELETE, 0, 0);
 	stats_count(
 	    call->peer, error == 0 ? COUNT_deletes : COUNT_delete_misses);
 	return error;
@@ -369,7 +369,10 @@ touch(const struct call *call, const struct key *key, struct touch *touch)
 	int error = touch_in_place(call, key, touch);
 
 	if (error == TOUCH_FROZEN)
-		error = update_entry(call, key, make_touched, touch);
+		error = update_entry(
+		    call, key, SHMCACHE_REQUEST_TOUCH, make_touched, touch);
+	else if (error != SHMCACHE_EBUFFER)
+		record(call, key, SHMCACHE_REQUEST_TOUCH, 0, touch->expires_ms);
 	if (error != SHMCACHE_EBUFFER)
 		stats_count(call->peer,
 		    error == 0 ? COUNT_touches : COUNT_touch_misses);
@@ -418,7 +421,8 @@ shmcache_get_and_touch(struct shmcache *cache, const void *key_data,
 	if (error == 0)
 		error = touch(&call, &key, &t);
 	if (error == 0)
-		record_hit(&call, &key, t.facts.value_bytes);
+		record(&call, &key, SHMCACHE_REQUEST_GET, t.facts.value_bytes,
+		    t.expires_ms);
 	else if (error == SHMCACHE_ENOENT)
 		record_get(&call, &key, NULL);
 	if (error == 0 || error == SHMCACHE_ENOENT)

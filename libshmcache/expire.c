@@ -3,6 +3,7 @@
 #include "libshmcache/expire.h"
 
 #include "libshmcache/evict.h"
+#include "libshmcache/record.h"
 
 #include <string.h>
 
@@ -15,8 +16,11 @@ expire_found(
 	(void)entry_freeze(&found->entry);
 	if (entry_valid(call->m, &found->entry))
 		return false;
-	if (index_swap(call, found, 0))
+	if (index_swap(call, found, 0)) {
 		stats_count(call->peer, counter);
+		if (entry_tag_invalidated(call->m, &found->entry))
+			record_dropped(call, &found->entry);
+	}
 	return true;
 }
 

@@ -311,13 +311,21 @@ load_begin_alone(
 	return 0;
 }
 
+/* A hit; for how long, is not known. */
+static void
+record_old(
+    const struct call *call, const struct key *key, const struct load *load)
+{
+	record(call, key, SHMCACHE_REQUEST_GET, load->old.value_bytes, 0);
+}
+
 /* The answer that needs no load, if there is one: in `old`, or an error. */
 static enum load_step
 answer(const struct call *call, const struct key *key, const struct load *load,
     enum view view, int *error_out)
 {
 	if (view != VIEW_NOTHING)
-		record_hit(call, key, (uint32_t)load->old.value_bytes);
+		record_old(call, key, load);
 	switch (view) {
 	case VIEW_FRESH:
 	case VIEW_DUE:
@@ -355,8 +363,7 @@ lead(const struct call *call, const struct key *key, struct load *load,
 			if (view == VIEW_NOTHING)
 				record_get(call, key, NULL);
 			else
-				record_hit(
-				    call, key, (uint32_t)load->old.value_bytes);
+				record_old(call, key, load);
 			if (view == VIEW_DUE)
 				stats_count(call->peer, COUNT_load_early);
 			return LOAD_LEAD;

@@ -2,7 +2,6 @@
 /* record.c - writing requests down, and reading them */
 #include "libshmcache/record.h"
 
-#include "libshmcache/entry.h"
 #include "shm/error.h"
 
 #include <errno.h>
@@ -27,7 +26,7 @@ until_ms(uint64_t word)
 }
 
 /* (These bits are neither a key's tag nor the high ones that choose its
-   bucket.) */
+   bucket.)  The hash 0, of a flush, always is. */
 static bool
 in_sample(uint64_t word, uint64_t hash)
 {
@@ -74,13 +73,25 @@ check_of(uint64_t number, const struct record_shared *r)
 	return x ^ x >> 32;
 }
 
+/* What is less than a second is one: 0 is none. */
+static uint64_t
+seconds_of(int64_t ttl_ms)
+{
+	uint64_t ttl_s = (uint64_t)(ttl_ms / 1000 + (ttl_ms % 1000 > 0));
+
+	return ttl_ms < 0          ? 0
+	       : ttl_s == 0        ? 1
+	       : ttl_s > TTL_S_MAX ? TTL_S_MAX
+				   : ttl_s;
+}
+
 static void
 write_down(const struct call *call, const struct key *key,
     enum shmcache_request_op op, uint32_t value_bytes, int64_t ttl_ms)
 {
 	const struct mapping *m = call->m;
 	uint64_t word = shm_load64(&m->shared->record);
-	uint64_t now_ms = mapping_now_ms(m), ttl_s = 0, number;
+	uint64_t now_ms = mapping_now_ms(m), number;
 	struct record_shared *slot, record;
 
 	if (until_ms(word) <= now_ms) {
@@ -90,14 +101,10 @@ write_down(const struct call *call, const struct key *key,
 	record_arm(call);
 	if (!in_sample(word, key->hash))
 		return;
-	if (ttl_ms > 0)
-		ttl_s = (uint64_t)(ttl_ms / 1000 + (ttl_ms % 1000 > 0));
-	if (ttl_s > TTL_S_MAX)
-		ttl_s = TTL_S_MAX;
 	record = (struct record_shared){ .hash = key->hash,
 		.what =
 		    now_ms << 20 | (uint64_t)op << 16 | (uint16_t)key->bytes,
-		.size = ttl_s << 32 | value_bytes };
+		.size = seconds_of(ttl_ms) << 32 | value_bytes };
 	number = shm_faa64(&m->record->head, 1);
 	slot = &m->record->slot[number & m->record_mask];
 	shm_store64(&slot->hash, record.hash);
@@ -111,36 +118,40 @@ record_get_now(
     const struct call *call, const struct key *key, const struct entry *entry)
 {
 	if (entry == NULL)
-		write_down(call, key, SHMCACHE_REQUEST_MISS, 0, 0);
+		write_down(
+		    call, key, SHMCACHE_REQUEST_MISS, 0, SHMCACHE_TTL_NONE);
 	else
 		write_down(call, key, SHMCACHE_REQUEST_GET, entry->value_bytes,
 		    entry_ttl_ms(call->m, entry));
 }
 
 void
-record_hit_now(
-    const struct call *call, const struct key *key, uint32_t value_bytes)
-{
-	write_down(call, key, SHMCACHE_REQUEST_GET, value_bytes, 0);
-}
-
-void
-record_set_now(const struct call *call, const struct key *key,
-    const struct entry_content *content)
+record_now(const struct call *call, const struct key *key,
+    enum shmcache_request_op op, uint64_t value_bytes, uint64_t expires_ms)
 {
 	uint64_t now_ms = mapping_now_ms(call->m);
+	int64_t ttl_ms = expires_ms == 0       ? SHMCACHE_TTL_NONE
+			 : expires_ms > now_ms ? (int64_t)(expires_ms - now_ms)
+					       : 0;
 
-	write_down(call, key, SHMCACHE_REQUEST_SET,
-	    (uint32_t)entry_value_bytes(content),
-	    content->expires_ms > now_ms
-		? (int64_t)(content->expires_ms - now_ms)
-		: 0);
+	write_down(call, key, op, (uint32_t)value_bytes, ttl_ms);
 }
 
 void
-record_delete_now(const struct call *call, const struct key *key)
+record_dropped_now(const struct call *call, const struct entry *entry)
 {
-	write_down(call, key, SHMCACHE_REQUEST_DELETE, 0, 0);
+	struct key key;
+
+	index_entry_key(call->m, entry, &key);
+	record_now(call, &key, SHMCACHE_REQUEST_DELETE, 0, 0);
+}
+
+void
+record_flush_now(const struct call *call)
+{
+	static const struct key every = { .hash = 0 };
+
+	record_now(call, &every, SHMCACHE_REQUEST_FLUSH, 0, 0);
 }
 
 /* --- reading -------------------------------------------------------------- */

@@ -13,6 +13,13 @@
  * its own, where it is recorded; what is recorded sets the count again.  While it
  * is off a get has no instruction more for it.
  *
+ * What.  A call is written down when it is done, by who made it: touches and
+ * increments as such, whether in place or by replacing; of a delete by prefix or
+ * pattern each entry that it took.  A flush has no key, and the hash 0, which is
+ * in every sample; one in two steps counts where it begins, as what is loaded
+ * from there on stays.  An invalidation by tag takes entries that it does not
+ * look at: each is a delete, when somebody finds it and unlinks it (expire.c).
+ *
  * Who records holds `record`, one word {until when, threshold}, changed by CAS:
  *
  *   begin   R1  CAS(record: what has lapsed -> until now + LEASE, threshold)
@@ -44,14 +51,15 @@
  * reader: what it was too slow for is overwritten, and known by number.
  *
  * Killed between number and last word: one record is missing, which the reader
- * tells (`torn`).  Whatever is in the ring, no more than a wrong record comes of
- * it, once in 2^64.
+ * tells (`torn`); before the number, what it did last is not recorded.  Whatever
+ * is in the ring, no more than a wrong record comes of it, once in 2^64.
  *
  * Progress: callers wait-free, but for the CAS of R6, which is tried once.
  */
 #ifndef LIBSHMCACHE_RECORD_H
 #define LIBSHMCACHE_RECORD_H
 
+#include "libshmcache/entry.h"
 #include "libshmcache/index.h"
 #include "libshmcache/shmcache_admin.h"
 
@@ -89,16 +97,14 @@ record_arm(const struct call *call)
 	call->peer->calls |= call->m->sample_mask;
 }
 
-/* `entry`: what a get found, or NULL.  A hit: of so many bytes, for how long is not
-   known. */
 void record_get_now(
     const struct call *call, const struct key *key, const struct entry *entry);
-void record_hit_now(
-    const struct call *call, const struct key *key, uint32_t value_bytes);
-void record_set_now(const struct call *call, const struct key *key,
-    const struct entry_content *content);
-void record_delete_now(const struct call *call, const struct key *key);
+void record_now(const struct call *call, const struct key *key,
+    enum shmcache_request_op op, uint64_t value_bytes, uint64_t expires_ms);
+void record_dropped_now(const struct call *call, const struct entry *entry);
+void record_flush_now(const struct call *call);
 
+/* `entry`: what a get found, or NULL. */
 static inline void
 record_get(
     const struct call *call, const struct key *key, const struct entry *entry)
@@ -107,26 +113,38 @@ record_get(
 		record_get_now(call, key, entry);
 }
 
+/* `expires_ms`: 0: never, or it is not known. */
 static inline void
-record_hit(const struct call *call, const struct key *key, uint32_t value_bytes)
+record(const struct call *call, const struct key *key,
+    enum shmcache_request_op op, uint64_t value_bytes, uint64_t expires_ms)
 {
 	if (__builtin_expect(mapping_recording(call->m), 0))
-		record_hit_now(call, key, value_bytes);
+		record_now(call, key, op, value_bytes, expires_ms);
+}
+
+/* A touch has no bytes. */
+static inline void
+record_stored(const struct call *call, const struct key *key,
+    enum shmcache_request_op op, const struct entry_content *content)
+{
+	record(call, key, op,
+	    op == SHMCACHE_REQUEST_TOUCH ? 0 : entry_value_bytes(content),
+	    content->expires_ms);
+}
+
+/* The entry was unlinked, as a delete would: its key is not at hand. */
+static inline void
+record_dropped(const struct call *call, const struct entry *entry)
+{
+	if (__builtin_expect(mapping_recording(call->m), 0))
+		record_dropped_now(call, entry);
 }
 
 static inline void
-record_set(const struct call *call, const struct key *key,
-    const struct entry_content *content)
+record_flush(const struct call *call)
 {
 	if (__builtin_expect(mapping_recording(call->m), 0))
-		record_set_now(call, key, content);
-}
-
-static inline void
-record_delete(const struct call *call, const struct key *key)
-{
-	if (__builtin_expect(mapping_recording(call->m), 0))
-		record_delete_now(call, key);
+		record_flush_now(call);
 }
 
 /* Steps R1 to R5, and reading, as the public calls say; `m` may be written. */

@@ -141,7 +141,10 @@ enum shmcache_request_op {
 	SHMCACHE_REQUEST_GET = 0, /* that found the key */
 	SHMCACHE_REQUEST_MISS,    /* a get that did not */
 	SHMCACHE_REQUEST_SET,     /* or another call that stored */
-	SHMCACHE_REQUEST_DELETE
+	SHMCACHE_REQUEST_DELETE,  /* or found dead, as one of its tags is */
+	SHMCACHE_REQUEST_TOUCH,   /* whether it found the key or not */
+	SHMCACHE_REQUEST_INCR,    /* or decr, of a counter that it may make */
+	SHMCACHE_REQUEST_FLUSH    /* of all keys: key_hash is 0 */
 };
 
 /* A request that was recorded. */
@@ -150,7 +153,7 @@ struct shmcache_request {
 	uint64_t time_ms;  /* of the host's monotonic clock */
 	uint32_t op;
 	uint32_t key_bytes;
-	uint32_t value_bytes; /* of a get that found the key, or a set */
+	uint32_t value_bytes; /* of a get that found the key, a set, an incr */
 	uint32_t ttl_s;       /* left then, rounded up; 0: none, or not known */
 };
 

@@ -102,7 +102,7 @@ link_entry(const struct update *u, const struct found *old,
 	}
 	stats_count(call->peer, old != NULL ? COUNT_replaces : COUNT_inserts);
 	stats_add(call->peer, COUNT_written_bytes, place->bytes);
-	record_set(call, u->key, content);
+	record_stored(call, u->key, u->op, content);
 	return 0;
 }
 
@@ -134,11 +134,12 @@ make_and_link(const struct update *u, struct entry_content *home,
 }
 
 int
-update_entry(const struct call *call, const struct key *key, update_make *make,
-    void *context)
+update_entry(const struct call *call, const struct key *key,
+    enum shmcache_request_op op, update_make *make, void *context)
 {
 	const struct update update = { .call = call,
 		.key = key,
+		.op = op,
 		.seq = invalidate_now(call->m),
 		.make = make,
 		.context = context };

@@ -28,6 +28,7 @@
 #define LIBSHMCACHE_UPDATE_H
 
 #include "libshmcache/index.h"
+#include "libshmcache/shmcache_admin.h"
 
 struct update;
 
@@ -42,13 +43,14 @@ typedef int update_make(const struct update *update, const struct entry *old,
 struct update {
 	const struct call *call;
 	const struct key *key;
-	uint64_t seq; /* when the call began */
+	enum shmcache_request_op op; /* what it is recorded as (record.h) */
+	uint64_t seq;                /* when the call began */
 	update_make *make;
 	void *context; /* of `make` */
 };
 
 /* Errors: what `make` returns, SHMCACHE_ETOOBIG, EBUSY, ECORRUPT. */
 int update_entry(const struct call *call, const struct key *key,
-    update_make *make, void *context);
+    enum shmcache_request_op op, update_make *make, void *context);
 
 #endif /* LIBSHMCACHE_UPDATE_H */

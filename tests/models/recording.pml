@@ -13,7 +13,8 @@
  *     (R4) CAS(record: own -> 0), (R5) load the flush word, CAS the bit out, once
  *   Caller (one, with CALLER)
  *     (R6) the bit is set: load `record`; lapsed: as R5
- *   Flusher  raises seq by CAS, which keeps the bit; says so
+ *   Flusher  raises seq by CAS, which keeps the bit, and says so, twice; then R6,
+ *            as a flush is recorded
  *   Remover  (with REMOVES) CAS(flush word -> REMOVED), until it is done
  *   Clock    time goes on
  *   Last     when nobody is at work and all leases are over: one more call
@@ -198,7 +199,7 @@ proctype Caller()
 
 proctype Flusher()
 {
-	byte f, mine;
+	byte r, f, mine;
 	bit ok;
 
 	mine = 1;
@@ -231,6 +232,7 @@ proctype Flusher()
 		mine++
 	:: mine > 2 -> break
 	od;
+	call();
 	at_work--
 }
 

@@ -203,6 +203,18 @@ check "an increment stores what is not there, and is no get" plays 4 2 <<-'END'
 	8,b,0,0,delete
 	9,b,16,0,get
 END
+# $1: increments of one counter among 20,000 keys, one in so many; how many
+# policies of a small cache have it at the end
+counted() {
+	awk -v every="$1" 'BEGIN { for (i = 0; i < 20000; i++) {
+		printf "%d,%d,1000,0,set\n", i, i
+		if (i % every == 0) printf "%d,counter,16,0,incr\n", i }
+	    printf "%d,counter,16,0,get\n", i }' >"$work/lines"
+	"$replay" -j -s 1M -r lru,clock,arc,belady -p s3fifo,lru \
+	    "$work/lines" 2>/dev/null | grep -c '"misses": 0,'
+}
+check "increments keep a counter" test "$(counted 100)" = 6
+check "which goes without them" test "$(counted 15000)" = 1 # MIN knows
 check "a flush empties it" plays 6 4 <<-'END'
 	0,a,10,0,get
 	0,b,10,0,get

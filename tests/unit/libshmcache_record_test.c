@@ -50,8 +50,12 @@ check_request(int at, uint32_t op, uint32_t value_bytes, uint32_t ttl_s)
 	assert_int_equal(got[at].op, op);
 	assert_int_equal(got[at].value_bytes, value_bytes);
 	assert_int_equal(got[at].ttl_s, ttl_s);
-	assert_int_equal(got[at].key_bytes, 3);
-	assert_true(got[at].key_hash == got[0].key_hash);
+	assert_int_equal(
+	    got[at].key_bytes, op == SHMCACHE_REQUEST_FLUSH ? 0 : 3);
+	if (op == SHMCACHE_REQUEST_FLUSH)
+		assert_int_equal(got[at].key_hash, 0);
+	else
+		assert_true(got[at].key_hash == got[0].key_hash);
 	assert_true(at == 0 || got[at].time_ms >= got[at - 1].time_ms);
 }
 
@@ -86,7 +90,7 @@ calls_are_recorded_in_order(void **state)
 	assert_int_equal(shmcache_append(cache, "key", 3, "!", 1), 0);
 	assert_int_equal(shmcache_delete(cache, "key", 3), 0);
 	assert_int_equal(shmcache_delete(cache, "key", 3), SHMCACHE_ENOENT);
-	assert_int_equal(take(cache, &r), 11);
+	assert_int_equal(take(cache, &r), 12);
 	check_request(0, SHMCACHE_REQUEST_MISS, 0, 0);
 	check_request(1, SHMCACHE_REQUEST_SET, 5, 0);
 	check_request(2, SHMCACHE_REQUEST_GET, 5, 0);
@@ -94,13 +98,168 @@ calls_are_recorded_in_order(void **state)
 	check_request(4, SHMCACHE_REQUEST_GET, 12, 5);
 	check_request(5, SHMCACHE_REQUEST_GET, 12, 5);
 	check_request(6, SHMCACHE_REQUEST_GET, 12, 5);
-	check_request(7, SHMCACHE_REQUEST_GET, 12, 0); /* touched: not said */
-	check_request(8, SHMCACHE_REQUEST_SET, 13, 9);
-	check_request(9, SHMCACHE_REQUEST_DELETE, 0, 0);
+	check_request(7, SHMCACHE_REQUEST_TOUCH, 0, 9);
+	check_request(8, SHMCACHE_REQUEST_GET, 12, 9);
+	check_request(9, SHMCACHE_REQUEST_SET, 13, 9);
 	check_request(10, SHMCACHE_REQUEST_DELETE, 0, 0);
+	check_request(11, SHMCACHE_REQUEST_DELETE, 0, 0);
 	assert_int_equal(take(cache, &r), 0);
 	assert_int_equal(r.lost + r.torn + r.gaps, 0);
 	assert_int_equal(shmcache_record_end(cache, &r), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* In place, by replacing (a plain entry has no time to change; one that is
+   frozen), and of what is not there. */
+static void
+touches_are_recorded_however_they_are_done(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_recorder r = begin(cache, 1);
+	char buffer[16];
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_touch(cache, "key", 3, 2000), SHMCACHE_ENOENT);
+	test_set_ok(cache, "key", "value");
+	assert_int_equal(shmcache_touch(cache, "key", 3, 2000), 0);
+	assert_int_equal(shmcache_touch(cache, "key", 3, 3001), 0);
+	assert_int_equal(shmcache_touch(cache, "key", 3, SHMCACHE_TTL_NONE), 0);
+	assert_int_equal(shmcache_touch(cache, "key", 3, 1), 0);
+	assert_int_equal(shmcache_delete(cache, "key", 3), 0);
+	assert_int_equal(shmcache_get_and_touch(cache, "key", 3, 2000, buffer,
+			     sizeof(buffer), NULL, NULL),
+	    SHMCACHE_ENOENT);
+	assert_int_equal(take(cache, &r), 9);
+	check_request(0, SHMCACHE_REQUEST_TOUCH, 0, 2);
+	check_request(1, SHMCACHE_REQUEST_SET, 5, 0);
+	check_request(2, SHMCACHE_REQUEST_TOUCH, 0, 2);
+	check_request(3, SHMCACHE_REQUEST_TOUCH, 0, 4);
+	check_request(4, SHMCACHE_REQUEST_TOUCH, 0, 0);
+	check_request(
+	    5, SHMCACHE_REQUEST_TOUCH, 0, 1); /* not 0, which is none */
+	check_request(6, SHMCACHE_REQUEST_DELETE, 0, 0);
+	check_request(7, SHMCACHE_REQUEST_TOUCH, 0, 2);
+	check_request(8, SHMCACHE_REQUEST_MISS, 0, 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+increments_are_recorded_however_they_are_done(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_recorder r = begin(cache, 1);
+	const int64_t initial = 1;
+	int64_t value;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_incr(cache, "key", 3, 1, NULL, 0, NULL), SHMCACHE_ENOENT);
+	assert_int_equal(
+	    shmcache_incr(cache, "key", 3, 1, &initial, 7000, NULL), 0);
+	assert_int_equal(shmcache_incr(cache, "key", 3, 4, NULL, 0, NULL), 0);
+	assert_int_equal(shmcache_decr(cache, "key", 3, 2, NULL, 0, &value), 0);
+	assert_int_equal(value, 3);
+	test_set_ok(cache, "key", "41");
+	assert_int_equal(shmcache_incr(cache, "key", 3, 1, NULL, 0, NULL), 0);
+	assert_int_equal(take(cache, &r), 5);
+	for (int i = 0; i < 3; i++)
+		check_request(i, SHMCACHE_REQUEST_INCR, 16, 7);
+	check_request(3, SHMCACHE_REQUEST_SET, 2, 0);
+	check_request(4, SHMCACHE_REQUEST_INCR, 16, 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Of the keys that a delete by prefix or pattern took, those in the sample. */
+static void
+each_entry_of_a_delete_by_prefix_is_recorded(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_recorder r = begin(cache, 0.25);
+	unsigned sampled, deleted = 0;
+	int count;
+
+	(void)state;
+	for (unsigned n = 0; n < 200; n++) {
+		char key[32];
+
+		(void)test_key(key, n % 2 == 0 ? "even" : "odd", n);
+		test_set_ok(cache, key, "value");
+	}
+	sampled = (unsigned)take(cache, &r);
+	assert_in_range(sampled, 20, 80);
+	assert_int_equal(shmcache_delete_prefix(cache, "even", 4, NULL), 0);
+	count = take(cache, &r);
+	for (int i = 0; i < count; i++)
+		deleted += got[i].op == SHMCACHE_REQUEST_DELETE;
+	assert_int_equal(deleted, count);
+	assert_int_equal(shmcache_delete_glob(cache, "odd*", 4, NULL), 0);
+	deleted += (unsigned)take(cache, &r);
+	assert_int_equal(deleted, sampled);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Whatever the sample is; a flush in two steps where it begins. */
+static void
+flushes_are_recorded(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_recorder r = begin(cache, 1e-9);
+	struct shmcache_snapshot begun;
+
+	(void)state;
+	assert_int_equal(shmcache_flush(cache), 0);
+	assert_int_equal(shmcache_flush_begin(cache, &begun), 0);
+	assert_int_equal(take(cache, &r), 2);
+	check_request(0, SHMCACHE_REQUEST_FLUSH, 0, 0);
+	check_request(1, SHMCACHE_REQUEST_FLUSH, 0, 0);
+	assert_int_equal(shmcache_flush_end(cache, &begun), 0);
+	assert_int_equal(take(cache, &r), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+set_with_tag(struct shmcache *cache, const char *key)
+{
+	const struct shmcache_tag tag = { "tag", 3 };
+	struct shmcache_set_options o = SHMCACHE_SET_OPTIONS_INIT;
+
+	o.tags = &tag;
+	o.tag_count = 1;
+	assert_int_equal(
+	    shmcache_set_with(cache, key, strlen(key), "value", 5, &o), 0);
+}
+
+/* A get, a sweep, and an update find it; one that has expired is no delete. */
+static void
+what_a_tag_took_is_a_delete_when_it_is_found(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_recorder r = begin(cache, 1);
+	struct shmcache_sweep_result swept;
+
+	(void)state;
+	set_with_tag(cache, "key");
+	assert_int_equal(shmcache_invalidate_tag(cache, "tag", 3), 0);
+	assert_int_equal(take(cache, &r), 1);
+	assert_int_equal(get(cache, "key"), SHMCACHE_ENOENT);
+	assert_int_equal(take(cache, &r), 2);
+	check_request(0, SHMCACHE_REQUEST_DELETE, 0, 0);
+	check_request(1, SHMCACHE_REQUEST_MISS, 0, 0);
+	set_with_tag(cache, "key");
+	assert_int_equal(shmcache_invalidate_tag(cache, "tag", 3), 0);
+	assert_int_equal(shmcache_sweep(cache, &swept), 0);
+	assert_int_equal(swept.expired_entries, 1);
+	assert_int_equal(take(cache, &r), 2);
+	check_request(0, SHMCACHE_REQUEST_SET, 5, 0);
+	check_request(1, SHMCACHE_REQUEST_DELETE, 0, 0);
+	set_with_tag(cache, "key");
+	assert_int_equal(shmcache_flush(cache), 0);
+	assert_int_equal(get(cache, "key"), SHMCACHE_ENOENT);
+	assert_int_equal(take(cache, &r), 3);
+	check_request(0, SHMCACHE_REQUEST_SET, 5, 0);
+	check_request(1, SHMCACHE_REQUEST_FLUSH, 0, 0);
+	check_request(2, SHMCACHE_REQUEST_MISS, 0, 0);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
@@ -423,6 +582,11 @@ bad_arguments_are_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(calls_are_recorded_in_order),
+	cmocka_unit_test(touches_are_recorded_however_they_are_done),
+	cmocka_unit_test(increments_are_recorded_however_they_are_done),
+	cmocka_unit_test(each_entry_of_a_delete_by_prefix_is_recorded),
+	cmocka_unit_test(flushes_are_recorded),
+	cmocka_unit_test(what_a_tag_took_is_a_delete_when_it_is_found),
 	cmocka_unit_test(loads_are_a_miss_and_a_set_then_hits),
 	cmocka_unit_test(nothing_is_written_while_it_is_off),
 	cmocka_unit_test(a_key_is_sampled_always_or_never),

@@ -45,7 +45,8 @@ recorded_note(struct recorded *r, const char *line)
 		{ "capacity_bytes", &r->capacity_bytes },
 		{ "fixed_bytes", &r->fixed_bytes },
 		{ "key_bytes", &r->key_bytes }, { "lost", &r->lost },
-		{ "torn", &r->torn }, { "gaps", &r->gaps } };
+		{ "unknown", &r->unknown }, { "torn", &r->torn },
+		{ "gaps", &r->gaps } };
 	char name[32], value[32];
 
 	if (sscanf(line, "# %31s %31s", name, value) != 2)

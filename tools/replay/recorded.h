@@ -29,8 +29,9 @@ struct recorded {
 	uint64_t fixed_bytes;    /* of its tables that don't grow */
 	uint64_t key_bytes;      /* mean; 0: not known */
 	uint64_t lost, torn, gaps;
-	uint64_t stored; /* sets that belonged to a miss */
-	bool ended;      /* the lines at the end are there */
+	uint64_t unknown; /* of kinds that the recorder did not know */
+	uint64_t stored;  /* sets that belonged to a miss */
+	bool ended;       /* the lines at the end are there */
 	char policy[16];
 };
 

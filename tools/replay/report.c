@@ -31,6 +31,11 @@ report_recorded(const char *path, const struct trace *t)
 		    "%" PRIu64 " requests are missing, as they came too fast "
 		    "or their process was stopped or killed",
 		    r->lost + r->torn);
+	if (r->unknown > 0)
+		tool_say(path,
+		    "%" PRIu64 " requests are missing, as they were of kinds "
+		    "that the recorder did not know",
+		    r->unknown);
 	if (r->gaps > 0)
 		tool_say(path,
 		    "the recorder stood still %" PRIu64

@@ -28,7 +28,9 @@ struct recording {
 	struct timespec began;
 	uint64_t began_ms; /* the time of the first request */
 	uint64_t requests;
+	uint64_t flushes; /* of these: they have no key */
 	uint64_t key_bytes;
+	uint64_t unknown; /* of a later version of the library */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -79,13 +81,23 @@ write_head(const struct recording *r)
 static void
 write_request(struct recording *r, const struct shmcache_request *request)
 {
-	static const char *const ops[] = { "get", "miss", "set", "delete" };
+	static const char *const ops[] = { "get", "miss", "set", "delete",
+		"touch", "incr", "flush" };
 	bool sized = request->op == SHMCACHE_REQUEST_GET ||
-		     request->op == SHMCACHE_REQUEST_SET;
+		     request->op == SHMCACHE_REQUEST_SET ||
+		     request->op == SHMCACHE_REQUEST_INCR;
+	char key[17] = "";
 	uint64_t ms;
 
 	if (request->op >= sizeof(ops) / sizeof(ops[0])) {
+		r->unknown++;
 		return;
+	}
+	if (request->op == SHMCACHE_REQUEST_FLUSH) {
+		r->flushes++;
+	} else {
+		(void)snprintf(
+		    key, sizeof(key), "%016" PRIx64, request->key_hash);
 	}
 	if (r->requests == 0) {
 		r->began_ms = request->time_ms;
@@ -95,9 +107,8 @@ write_request(struct recording *r, const struct shmcache_request *request)
 	r->requests++;
 	r->key_bytes += request->key_bytes;
 	/* A size of 0 is an unknown one there. */
-	fprintf(r->file,
-	    "%" PRIu64 ".%03u,%016" PRIx64 ",%" PRIu32 ",%" PRIu32 ",%s\n",
-	    ms / 1000, (unsigned)(ms % 1000), request->key_hash,
+	fprintf(r->file, "%" PRIu64 ".%03u,%s,%" PRIu32 ",%" PRIu32 ",%s\n",
+	    ms / 1000, (unsigned)(ms % 1000), key,
 	    sized && request->value_bytes == 0 ? 1 : request->value_bytes,
 	    request->ttl_s, ops[request->op]);
 }
@@ -105,12 +116,13 @@ write_request(struct recording *r, const struct shmcache_request *request)
 static void
 write_tail(const struct recording *r)
 {
+	uint64_t keys = r->requests - r->flushes;
 	struct shmcache_stats after;
 
 	fprintf(r->file, "# seconds %.3f\n", seconds_since(&r->began));
-	if (r->requests > 0) {
+	if (keys > 0) {
 		fprintf(r->file, "# key_bytes %" PRIu64 "\n",
-		    (r->key_bytes + r->requests / 2) / r->requests);
+		    (r->key_bytes + keys / 2) / keys);
 	}
 	if (shmcache_stats(r->cache, &after, sizeof(after)) == 0 &&
 	    after.segment_id == r->before.segment_id) {
@@ -119,8 +131,9 @@ write_tail(const struct recording *r)
 		    count_hits(&after) - count_hits(&r->before));
 	}
 	fprintf(r->file,
-	    "# lost %" PRIu64 "\n# torn %" PRIu64 "\n# gaps %" PRIu64 "\n",
-	    r->recorder.lost, r->recorder.torn, r->recorder.gaps);
+	    "# unknown %" PRIu64 "\n# lost %" PRIu64 "\n# torn %" PRIu64
+	    "\n# gaps %" PRIu64 "\n",
+	    r->unknown, r->recorder.lost, r->recorder.torn, r->recorder.gaps);
 }
 
 /* Takes what there is; 0 or an error of the library. */
@@ -166,6 +179,12 @@ tell(const struct recording *r, const char *path)
 	    r->recorder.lost, r->recorder.torn);
 	if (missing * 100 > r->requests * LOSS_PERCENT) {
 		tool_say(path, "too much is lost: give a smaller --sample");
+	}
+	if (r->unknown > 0) {
+		tool_say(path,
+		    "%" PRIu64 " requests were of kinds that this version does "
+		    "not know, and are left out",
+		    r->unknown);
 	}
 	if (r->recorder.gaps > 0) {
 		tool_say(path,
