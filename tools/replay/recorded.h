@@ -12,7 +12,8 @@
  * A get that missed where it was recorded, and the set of its key that follows,
  * are one request: the replay stores what it misses, with that set's size and
  * time to live.  A miss that no set follows is of a key that nobody has: it is
- * not stored.
+ * not stored.  (A touch between the two does not part them.  A flush does: the
+ * set stays.)
  */
 #ifndef REPLAY_RECORDED_H
 #define REPLAY_RECORDED_H

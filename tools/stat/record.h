@@ -4,9 +4,9 @@
  *
  * Lines as shmcache-replay reads them, timestamp_s,key,size_bytes,ttl_s,op, with
  * the operation "miss" for a get that found nothing, and the hash of the key in
- * its place; around them lines "# name value" that say of what cache and how
- * large a share of the keys they are, and at the end how many gets there were in
- * all.
+ * its place (of a flush, nothing); around them lines "# name value" that say of
+ * what cache and how large a share of the keys they are, and at the end how many
+ * gets there were in all.
  */
 #ifndef TOOLS_STAT_RECORD_H
 #define TOOLS_STAT_RECORD_H
