@@ -312,6 +312,10 @@ check "a number that is none" refuses 1 "'# gets many' has no number" \
     "$work/nonsense"
 sed 's/^# share .*/# share 2/' "$work/log" >"$work/nonsense"
 check "a share above 1" refuses 1 "'# share 2' has no number" "$work/nonsense"
+printf '# share 1\n# unknown 3\n0,a,9,0,get\n' >"$work/unknown"
+check "what the recorder did not know is said" refuses 0 \
+    '3 requests are missing, as they were of kinds' -s 1M -r lru -p none \
+    "$work/unknown"
 check "a cache that is there keeps what it has" sh -c "
     $tools/shmcache create --capacity 4M $name &&
     $tools/shmcache set $name mine value &&
