@@ -172,8 +172,10 @@ check "a sample of the keys" sh -c "$replay --sample 0.2 -r lru -p none \
 plays() {
 	cat >"$work/lines"
 	"$replay" -j -s 1M -r all -p s3fifo,lru "$work/lines" >"$work/json" 2>&1
-	[ "$(grep -c "^ *\"gets\": $1,\$" "$work/json")" = 15 ] &&
-	    [ "$(grep -c "\"misses\": $2,\$" "$work/json")" = 14 ] &&
+	policies=$(grep -c '"policy"' "$work/json")
+	[ "$policies" -gt 10 ] &&
+	    [ "$(grep -c "^ *\"gets\": $1,\$" "$work/json")" -gt "$policies" ] &&
+	    [ "$(grep -c "\"misses\": $2,\$" "$work/json")" = "$policies" ] &&
 	    ! grep -qE '"(failed|wrong|refused)": [1-9]' "$work/json" && return
 	cat "$work/json"
 	return 1
