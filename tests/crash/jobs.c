@@ -2,12 +2,16 @@
 /*
  * jobs.c - see jobs.h
  *
- * Worker w of n runs the jobs w, w+n, w+2n, ...  Each writes to a board of its
- * own in shared memory, which the parent reads when the worker is gone; so
- * nothing here needs a lock, and a worker may die at any point.
+ * Each worker takes the next job that nobody has begun, and writes to a board of
+ * its own in shared memory, which the parent reads when the worker is gone; so
+ * nothing here needs a lock, and a worker may die at any point.  What a job
+ * draws at random follows from the seed and the job's number alone.
  */
 #include "jobs.h"
 
+#include "seed.h"
+
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -21,13 +25,15 @@
 
 #define WORKERS_MAX  4
 #define TEXTS_MAX    6 /* per worker; more are counted only */
-#define REASON_BYTES 400
+#define REASON_BYTES 500
+#define JOB_AT_BYTES 160
 #define DEATHS_MAX   3 /* of workers, in one set */
 
 struct board {
-	size_t job;  /* at work on this one, or the next to do */
-	bool in_job; /* else between two */
+	size_t job;
+	bool in_job; /* at work on it; else between two */
 	bool job_failed;
+	char at[JOB_AT_BYTES]; /* the part of it */
 	size_t failed;
 	unsigned texts;
 	struct {
@@ -36,8 +42,12 @@ struct board {
 	} text[TEXTS_MAX];
 };
 
-static struct board *boards; /* WORKERS_MAX of them, shared */
-static struct board *mine;
+static struct shared {
+	size_t next; /* job that nobody has begun */
+	struct board boards[WORKERS_MAX];
+} * shared;
+static struct board *mine; /* NULL: not a worker */
+static const struct job_set *my_set;
 static unsigned my_number;
 static bool gave_up;
 
@@ -49,15 +59,15 @@ keep_reason(struct board *board, const char *reason)
 	if (board->texts == TEXTS_MAX)
 		return;
 	board->text[board->texts].job = board->job;
-	(void)snprintf(
-	    board->text[board->texts].reason, REASON_BYTES, "%s", reason);
+	(void)snprintf(board->text[board->texts].reason, REASON_BYTES, "%s%s%s",
+	    reason, board->at[0] == '\0' ? "" : "; ", board->at);
 	board->texts++;
 }
 
 bool
 job_fail(const char *format, ...)
 {
-	char reason[REASON_BYTES];
+	char reason[REASON_BYTES - JOB_AT_BYTES];
 	va_list arguments;
 
 	if (mine->job_failed)
@@ -67,6 +77,23 @@ job_fail(const char *format, ...)
 	va_end(arguments);
 	keep_reason(mine, reason);
 	return false;
+}
+
+void
+job_at(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(mine->at, sizeof(mine->at), format, arguments);
+	va_end(arguments);
+	(void)alarm(my_set->limit_s);
+}
+
+bool
+job_running(void)
+{
+	return mine != NULL;
 }
 
 bool
@@ -97,31 +124,66 @@ job_fork(void)
 	return child;
 }
 
-static void
-work(const struct job_set *set, unsigned number, unsigned workers)
+static const cpu_set_t *
+given_processors(void)
 {
-	mine = &boards[number];
+	static cpu_set_t given;
+
+	if (CPU_COUNT(&given) == 0 &&
+	    sched_getaffinity(0, sizeof(given), &given) != 0)
+		CPU_SET(0, &given);
+	return &given;
+}
+
+/* Where it can't be had, it is done without. */
+void
+jobs_pin(unsigned number)
+{
+	const cpu_set_t *given = given_processors();
+	unsigned left = number % (unsigned)CPU_COUNT(given);
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, given) || left-- != 0)
+			continue;
+		CPU_SET(i, &one);
+		(void)sched_setaffinity(0, sizeof(one), &one);
+		return;
+	}
+}
+
+static void
+work(const struct job_set *set, unsigned number, uint64_t seed)
+{
+	mine = &shared->boards[number];
+	my_set = set;
 	my_number = number;
-	while (mine->job < set->count) {
+	jobs_pin(number);
+	for (;;) {
+		mine->job =
+		    __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED);
+		if (mine->job >= set->count)
+			_exit(0);
+		mine->at[0] = '\0';
 		mine->job_failed = false;
 		mine->in_job = true;
+		seed_random(seed + mine->job);
 		(void)alarm(set->limit_s);
 		set->run(set->context, mine->job);
 		(void)alarm(0);
 		mine->in_job = false;
-		mine->job += workers;
 	}
-	_exit(0);
 }
 
 static int
-start_worker(const struct job_set *set, unsigned number, unsigned workers)
+start_worker(const struct job_set *set, unsigned number, uint64_t seed)
 {
 	int pid = job_fork();
 
 	if (pid == 0) {
 		(void)signal(SIGALRM, SIG_DFL);
-		work(set, number, workers);
+		work(set, number, seed);
 	}
 	if (pid < 0) {
 		perror("step_test: fork");
@@ -130,12 +192,11 @@ start_worker(const struct job_set *set, unsigned number, unsigned workers)
 	return pid;
 }
 
-/* A worker died in a job: say so on its board, and step over the job. */
+/* A worker died in a job: say so on its board. */
 static void
-bury(const struct job_set *set, struct board *board, int status,
-    unsigned workers)
+bury(const struct job_set *set, struct board *board, int status)
 {
-	char reason[REASON_BYTES];
+	char reason[REASON_BYTES - JOB_AT_BYTES];
 
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
 		(void)snprintf(reason, sizeof(reason),
@@ -151,7 +212,6 @@ bury(const struct job_set *set, struct board *board, int status,
 	if (!board->job_failed)
 		keep_reason(board, reason);
 	board->in_job = false;
-	board->job += workers;
 }
 
 static size_t
@@ -161,14 +221,16 @@ report(const struct job_set *set, unsigned workers)
 	char where[JOB_TEXT_BYTES];
 
 	for (unsigned w = 0; w < workers; w++) {
-		failed += boards[w].failed;
-		for (unsigned i = 0; i < boards[w].texts && !set->quiet; i++) {
+		const struct board *board = &shared->boards[w];
+
+		failed += board->failed;
+		for (unsigned i = 0; i < board->texts && !set->quiet; i++) {
 			where[0] = '\0';
 			if (set->describe != NULL)
 				set->describe(
-				    set->context, boards[w].text[i].job, where);
+				    set->context, board->text[i].job, where);
 			(void)printf("    VIOLATION %s: %s\n      %s\n",
-			    set->title, boards[w].text[i].reason, where);
+			    set->title, board->text[i].reason, where);
 		}
 	}
 	return failed;
@@ -177,32 +239,25 @@ report(const struct job_set *set, unsigned workers)
 static unsigned
 worker_count(const struct job_set *set)
 {
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned workers = set->workers;
+	unsigned workers = (unsigned)CPU_COUNT(given_processors());
 
-	if (workers == 0)
-		workers = processors < 1 ? 1 : (unsigned)processors;
 	if (workers > WORKERS_MAX)
 		workers = WORKERS_MAX;
 	return set->count < workers ? (unsigned)set->count : workers;
 }
 
 static void
-lay_boards(unsigned workers)
+lay_boards(void)
 {
-	size_t bytes = WORKERS_MAX * sizeof(*boards);
-
-	if (boards == NULL) {
-		boards = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	if (shared == NULL) {
+		shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		if (boards == MAP_FAILED) {
+		if (shared == MAP_FAILED) {
 			perror("step_test: mmap");
 			exit(1);
 		}
 	}
-	memset(boards, 0, bytes);
-	for (unsigned w = 0; w < workers; w++)
-		boards[w].job = w;
+	memset(shared, 0, sizeof(*shared));
 }
 
 /* One hang costs the whole time limit, so a set that hangs again and again is
@@ -223,7 +278,7 @@ give_up(struct board *board, pid_t *pids, unsigned workers)
 
 /* Wait for the workers; replace those that die. */
 static void
-attend(const struct job_set *set, pid_t *pids, unsigned workers)
+attend(const struct job_set *set, pid_t *pids, unsigned workers, uint64_t seed)
 {
 	unsigned deaths = 0;
 	int status;
@@ -238,14 +293,14 @@ attend(const struct job_set *set, pid_t *pids, unsigned workers)
 			continue;
 		pids[w] = 0;
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
-		    !boards[w].in_job)
+		    !shared->boards[w].in_job)
 			continue;
-		bury(set, &boards[w], status, workers);
+		bury(set, &shared->boards[w], status);
 		if (++deaths > DEATHS_MAX) {
-			give_up(&boards[w], pids, workers);
+			give_up(&shared->boards[w], pids, workers);
 			return;
 		}
-		pids[w] = start_worker(set, w, workers);
+		pids[w] = start_worker(set, w, seed);
 	}
 }
 
@@ -253,15 +308,16 @@ size_t
 jobs_run(const struct job_set *set)
 {
 	unsigned workers = worker_count(set);
+	uint64_t seed = seed_next();
 	pid_t pids[WORKERS_MAX] = { 0 };
 
 	gave_up = false;
 	if (workers == 0)
 		return 0;
-	lay_boards(workers);
+	lay_boards();
 	for (unsigned w = 0; w < workers; w++)
-		pids[w] = start_worker(set, w, workers);
-	attend(set, pids, workers);
+		pids[w] = start_worker(set, w, seed);
+	attend(set, pids, workers, seed);
 	return report(set, workers);
 }
 

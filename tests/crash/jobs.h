@@ -5,6 +5,10 @@
  * A set of jobs is shared out to a few worker processes.  A worker that dies
  * or outlasts the time limit has failed the job it was at; another worker goes
  * on with the next.  The failed jobs' texts are printed when the set is done.
+ *
+ * Each worker, with all that it forks, has one processor: a tracer and its
+ * victim never run at the same time, and going to and fro between two
+ * processors costs more than the step.
  */
 #ifndef CRASH_JOBS_H
 #define CRASH_JOBS_H
@@ -19,7 +23,6 @@ struct job_set {
 	void *context;
 	size_t count;
 	unsigned limit_s; /* of one job */
-	unsigned workers; /* 0: one for each processor, 4 at most */
 	bool quiet;       /* failures are expected: don't print them */
 	void (*run)(void *context, size_t job);
 	/* Where in the victim's operation this job is, for the reader. */
@@ -38,11 +41,23 @@ bool jobs_gave_up(void);
  */
 bool job_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Within run(): the job has come to another part, which may take limit_s again
+ * and which is named with its failures.
+ */
+void job_at(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Is this within run()? */
+bool job_running(void);
+
 /* Within run(): has this job failed? */
 bool job_failed(void);
 
-/* Within run(): which worker this is, for the names of its files. */
+/* Which worker this is, for the names of its files; 0 outside of run(). */
 unsigned job_worker(void);
+
+/* Keep to the `number`-th of the processors that this program was given. */
+void jobs_pin(unsigned number);
 
 /* fork(); the child dies with its parent and never runs exit handlers. */
 int job_fork(void);

@@ -16,9 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define COPY_LIMIT_S  15u
-#define BUILD_LIMIT_S 60u
-#define KILL_LIMIT_S  60u
+#define COPY_LIMIT_S   15u
+#define BUILD_LIMIT_S  60u
+#define KILL_LIMIT_S   60u
+#define SECOND_LIMIT_S 60u
 
 static void *
 checked(void *memory)
@@ -42,6 +43,8 @@ shared_memory(size_t bytes)
 static bool
 complain(struct run *run, const char *what, const char *why)
 {
+	if (job_running())
+		return job_fail("%s: %s", what, why);
 	(void)printf("    VIOLATION %s: %s%s%s\n", run->operation->name, what,
 	    why[0] == '\0' ? "" : ": ", why);
 	run->violations++;
@@ -276,7 +279,10 @@ run_trace(struct run *run)
 	struct bystander bystander = { 0 };
 	bool traced;
 
-	scratch_path(path, "segment");
+	scratch_path(path, "segment-%u", job_worker());
+	(void)unlink(path); /* a worker that was killed may have left one */
+	run->seed = seed_next();
+	seed_random(run->seed);
 	traced = creates(run) || (scratch_write(path, run->initial.bytes,
 				      run->initial.length) &&
 				     bystander_start(&bystander, run, path));
@@ -297,6 +303,7 @@ run_trace(struct run *run)
 	    shared_memory(run->trace.count * sizeof(*run->observations));
 	for (size_t i = 0; i < run->trace.count; i++)
 		run->observations[i].seen = SEEN_UNKNOWN;
+	run->counts = shared_memory(sizeof(*run->counts));
 	return true;
 }
 
@@ -532,45 +539,34 @@ run_copies(struct run *run, size_t limit)
 
 /* Kills */
 
-/* Step until the segment has changed, or the victim gone, so often; or to the
-   end of the operation. */
 static void
-step_to(const struct run *run, const struct kill_plan *plan,
-    struct victim_process *victim, const char *path)
+count_one(size_t *count)
 {
-	struct image image = { 0 };
-	enum step_result result = STEP_DONE;
-	bool counting = plan->point == KILL_AFTER_CHANGE;
-	uint64_t changes = 0;
-	size_t offset;
-	size_t bytes;
+	(void)__atomic_fetch_add(count, 1, __ATOMIC_RELAXED);
+}
 
-	while ((counting ? changes : victim->steps) < plan->number) {
-		if (counting && image.now == NULL &&
-		    (!creates(run) || result == STEP_SYSTEM_CALL))
-			(void)image_open(&image, path);
-		result = victim_step(victim);
-		if (result == STEP_MARK || result == STEP_LOST)
-			break;
-		if (image.now != NULL && image_look(&image, &offset, &bytes)) {
-			image_accept(&image, offset, bytes);
-			changes++;
-		}
-	}
-	image_close(&image);
-	if (result == STEP_LOST)
+/* To the point after so many steps, or to the end of the operation if that comes
+   first: clock and pids differ from run to run, and so do steps. */
+static void
+step_to(const struct run *run, uint64_t steps, struct victim_process *victim)
+{
+	if (victim_walk(victim, &run->trace, steps, false) == STEP_LOST)
 		(void)job_fail("the victim was lost at step %llu",
 		    (unsigned long long)victim->steps);
+	else if (!trace_is_at(&run->trace, steps, victim->ip))
+		count_one(&run->counts->astray);
 }
 
 static void
 go_to(const struct run *run, const struct kill_plan *plan,
-    struct victim_process *victim, const char *path)
+    struct victim_process *victim)
 {
 	bool after = plan->point == KILL_AFTER_CALL;
 
-	if (plan->point == KILL_AFTER_CHANGE || plan->point == KILL_AFTER_STEP)
-		step_to(run, plan, victim, path);
+	if (plan->point == KILL_AFTER_CHANGE)
+		step_to(run, run->trace.changes[plan->number].step, victim);
+	else if (plan->point == KILL_AFTER_STEP)
+		step_to(run, plan->number, victim);
 	else if (!victim_run_to_call(victim, plan->number, after) &&
 		 !WIFSTOPPED(victim->status))
 		(void)job_fail("the victim was lost before system call %llu",
@@ -621,31 +617,78 @@ examine(const struct run *run, struct bystander *bystander, const char *path)
 		    "the survivor crashed (wait status 0x%x)", status);
 }
 
+/* A bystander, and a victim at its first mark. */
+struct scene {
+	char path[SCRATCH_PATH_BYTES];
+	struct bystander bystander;
+	struct victim_process victim;
+};
+
+static void
+scene_close(struct scene *scene)
+{
+	bystander_end(&scene->bystander);
+	(void)unlink(scene->path);
+}
+
+/* NULL, or why there is none. */
+static const char *
+scene_open(struct scene *scene, const struct run *run, bool disturbed)
+{
+	struct victim argument = { .operation = run->operation,
+		.path = scene->path,
+		.disturbed = disturbed };
+	const char *failed = NULL;
+
+	memset(scene, 0, sizeof(*scene));
+	scratch_path(scene->path, "scene-%u", job_worker());
+	(void)unlink(scene->path);
+	seed_random(run->seed);
+	if (!creates(run) &&
+	    (!scratch_write(
+		 scene->path, run->initial.bytes, run->initial.length) ||
+		!bystander_start(&scene->bystander, run, scene->path)))
+		failed = "the bystander could not attach";
+	else if (!victim_start(&scene->victim, operation_run, &argument))
+		failed = "the victim did not get ready";
+	if (failed != NULL)
+		scene_close(scene);
+	return failed;
+}
+
+bool
+run_walk(const struct run *run, uint64_t steps, bool slowly, struct left *left)
+{
+	struct scene scene;
+	bool there;
+
+	if (scene_open(&scene, run, false) != NULL)
+		return false;
+	there =
+	    victim_walk(&scene.victim, &run->trace, steps, slowly) != STEP_LOST;
+	left->ip = scene.victim.ip;
+	victim_kill(&scene.victim);
+	there = there && scratch_read(scene.path, &left->segment);
+	scene_close(&scene);
+	return there;
+}
+
 static void
 kill_job(void *context, size_t job)
 {
 	const struct run *run = context;
-	char path[SCRATCH_PATH_BYTES];
-	struct victim argument = { .operation = run->operation, .path = path };
-	struct victim_process victim;
-	struct bystander bystander = { 0 };
+	struct scene scene;
+	const char *failed = scene_open(&scene, run, false);
 
-	scratch_path(path, "killed-%u", job_worker());
-	(void)unlink(path);
-	if (!creates(run) &&
-	    (!scratch_write(path, run->initial.bytes, run->initial.length) ||
-		!bystander_start(&bystander, run, path)))
-		(void)job_fail("the bystander could not attach");
-	else if (!victim_start(&victim, operation_run, &argument))
-		(void)job_fail("the victim did not get ready");
-	else {
-		go_to(run, &run->kills[job], &victim, path);
-		victim_kill(&victim);
-		if (!job_failed())
-			examine(run, &bystander, path);
+	if (failed != NULL) {
+		(void)job_fail("%s", failed);
+		return;
 	}
-	bystander_end(&bystander);
-	(void)unlink(path);
+	go_to(run, &run->kills[job], &scene.victim);
+	victim_kill(&scene.victim);
+	if (!job_failed())
+		examine(run, &scene.bystander, scene.path);
+	scene_close(&scene);
 }
 
 static void
@@ -721,20 +764,18 @@ run_kills(struct run *run, size_t edges, size_t changes, size_t random)
 /* Stops */
 
 static void
-stop_and_go(const struct run *run, uint64_t steps, struct bystander *bystander,
-    struct victim_process *victim, const char *path)
+stop_and_go(const struct run *run, uint64_t steps, struct scene *scene)
 {
-	const struct kill_plan plan = { KILL_AFTER_STEP, steps };
 	int code;
 
-	go_to(run, &plan, victim, path);
+	step_to(run, steps, &scene->victim);
 	if (job_failed())
 		return;
-	if (!bystander_churn(bystander)) {
+	if (!bystander_churn(&scene->bystander)) {
 		(void)job_fail("the others did not get on");
 		return;
 	}
-	code = victim_finish(victim);
+	code = victim_finish(&scene->victim);
 	if (code != VICTIM_DONE)
 		(void)job_fail(
 		    "the victim went on, and failed (%s)", exit_reason(code));
@@ -744,29 +785,19 @@ static void
 stop_job(void *context, size_t job)
 {
 	const struct run *run = context;
-	char path[SCRATCH_PATH_BYTES];
-	struct victim argument = {
-		.operation = run->operation, .path = path, .disturbed = true
-	};
-	struct victim_process victim;
-	struct bystander bystander = { 0 };
+	struct scene scene;
+	const char *failed = scene_open(&scene, run, true);
 
-	scratch_path(path, "stopped-%u", job_worker());
-	(void)unlink(path);
-	if (!scratch_write(path, run->initial.bytes, run->initial.length) ||
-	    !bystander_start(&bystander, run, path))
-		(void)job_fail("the bystander could not attach");
-	else if (!victim_start(&victim, operation_run, &argument))
-		(void)job_fail("the victim did not get ready");
-	else {
-		stop_and_go(run, run->stops[job], &bystander, &victim, path);
-		if (job_failed())
-			victim_kill(&victim);
-		else
-			examine(run, &bystander, path);
+	if (failed != NULL) {
+		(void)job_fail("%s", failed);
+		return;
 	}
-	bystander_end(&bystander);
-	(void)unlink(path);
+	stop_and_go(run, run->stops[job], &scene);
+	if (job_failed())
+		victim_kill(&scene.victim);
+	else
+		examine(run, &scene.bystander, scene.path);
+	scene_close(&scene);
 }
 
 static void
@@ -780,7 +811,7 @@ describe_stop(void *context, size_t job, char text[JOB_TEXT_BYTES])
 }
 
 void
-run_stops(struct run *run, size_t limit)
+run_stops(struct run *run, size_t spots, size_t changes)
 {
 	struct job_set stops = { .title = run->operation->name,
 		.context = run,
@@ -788,18 +819,19 @@ run_stops(struct run *run, size_t limit)
 		.run = stop_job,
 		.describe = describe_stop };
 	const struct trace *trace = &run->trace;
-	size_t spots = least(limit, trace->steps + 1);
 
-	if (creates(run) || removes(run) || limit == 0)
+	if (creates(run) || removes(run))
 		return;
-	run->stops = checked(calloc(spots + trace->count, sizeof(*run->stops)));
+	spots = least(spots, trace->steps + 1);
+	changes = spots > trace->steps ? 0 : least(changes, trace->count - 1);
+	run->stops = checked(calloc(spots + changes + 1, sizeof(*run->stops)));
 	for (size_t i = 0; i < spots; i++)
 		run->stops[run->stop_count++] =
 		    spread(i, spots, trace->steps + 1);
-	for (size_t i = 1; spots <= trace->steps && i < trace->count; i++)
-		if (limit >= trace->count ||
-		    i % (trace->count / limit + 1) == 0)
-			run->stops[run->stop_count++] = trace->changes[i].step;
+	for (size_t i = 0; i < changes; i++)
+		run->stops[run->stop_count++] =
+		    trace->changes[1 + spread(i, changes, trace->count - 1)]
+			.step;
 	stops.count = run->stop_count;
 	run->violations += jobs_run(&stops);
 }
@@ -828,51 +860,84 @@ repair_of(
 	return repair;
 }
 
-static bool
-kill_again(struct run *run, const struct operation *repair, size_t change,
-    size_t limit)
+/* All of this in one job: its parts are too many to be jobs themselves. */
+static void
+look_at_second(struct run *first, struct run *second)
 {
-	struct run second = { .operation = repair };
-	bool going;
+	const struct trace *trace = &second->trace;
+	size_t looked_at = 0;
 
-	second.initial = run_state(run, change);
-	going = run_trace(&second) && run_surveys(&second);
-	if (going)
-		run_copies(&second, limit);
-	run->second_count += second.picked_count;
-	run->violations += second.violations;
-	if (second.violations > 0) {
-		char text[JOB_TEXT_BYTES];
+	survey_job(second, 0);
+	survey_job(second, 1);
+	pick_states(second, first->second_limit);
+	while (looked_at < second->picked_count && !job_failed()) {
+		size_t change = second->picked[looked_at];
 
-		describe_change(&run->trace, change, text);
-		(void)printf("    the first %s\n", text);
+		job_at("the second died in %s after step %llu of %llu, change "
+		       "%zu of %zu",
+		    second->operation->name,
+		    (unsigned long long)trace->changes[change].step,
+		    (unsigned long long)trace->steps, change, trace->count - 1);
+		copy_job(second, looked_at++);
+		count_one(&first->counts->seconds);
 	}
+	(void)__atomic_fetch_add(&first->counts->left_out,
+	    trace->distinct - looked_at, __ATOMIC_RELAXED);
+	if (!job_failed())
+		check_order(second);
+}
+
+/* Two jobs for each first state: a set of the key, and a sweep. */
+static void
+second_job(void *context, size_t job)
+{
+	static const char *const names[] = { "set-new", "sweep" };
+	struct run *first = context;
+	size_t change = first->firsts[job / 2];
+	struct operation repair = repair_of(first,
+	    operation_find(names[job % 2]), first->observations[change].seen);
+	struct run second = { .operation = &repair };
+
+	job_at("the second was in %s", repair.name);
+	second.initial = run_state(first, change);
+	second.before = shared_memory(sizeof(*second.before));
+	second.after = shared_memory(sizeof(*second.after));
+	if (run_trace(&second))
+		look_at_second(first, &second);
 	run_free(&second);
-	return going && !jobs_gave_up();
+}
+
+static void
+describe_second(void *context, size_t job, char text[JOB_TEXT_BYTES])
+{
+	const struct run *run = context;
+
+	describe_change(&run->trace, run->firsts[job / 2], text);
 }
 
 void
 run_seconds(struct run *run, size_t limit, size_t limit_second)
 {
-	const struct operation *templates[] = { operation_find("set-new"),
-		operation_find("sweep") };
+	struct job_set seconds = { .title = run->operation->name,
+		.context = run,
+		.limit_s = SECOND_LIMIT_S,
+		.run = second_job,
+		.describe = describe_second };
 	size_t states = least(limit, run->picked_count);
 
 	if (creates(run) || removes(run))
 		return;
+	run->firsts = checked(calloc(states + 1, sizeof(*run->firsts)));
 	for (size_t i = 0; i < states; i++) {
 		size_t change =
 		    run->picked[spread(i, states, run->picked_count)];
-		enum seen seen = run->observations[change].seen;
 
-		for (unsigned t = 0; t < 2 && seen != SEEN_UNKNOWN; t++) {
-			struct operation repair =
-			    repair_of(run, templates[t], seen);
-
-			if (!kill_again(run, &repair, change, limit_second))
-				return;
-		}
+		if (run->observations[change].seen != SEEN_UNKNOWN)
+			run->firsts[run->first_count++] = change;
 	}
+	run->second_limit = limit_second;
+	seconds.count = 2 * run->first_count;
+	run->violations += jobs_run(&seconds);
 }
 
 void
@@ -887,7 +952,11 @@ run_free(struct run *run)
 		(void)munmap(run->after, sizeof(*run->after));
 	snapshot_free(&run->initial);
 	trace_free(&run->trace);
+	if (run->counts != NULL)
+		(void)munmap(run->counts, sizeof(*run->counts));
+	free(run->state);
 	free(run->picked);
 	free(run->kills);
 	free(run->stops);
+	free(run->firsts);
 }

@@ -39,8 +39,16 @@ struct kill_plan {
 	uint64_t number;
 };
 
+/* What workers count; in shared memory. */
+struct run_counts {
+	size_t astray; /* victims that came to another instruction than meant */
+	size_t seconds;  /* states of second victims that were looked at */
+	size_t left_out; /* the others of those second victims */
+};
+
 struct run {
 	const struct operation *operation;
+	uint64_t seed; /* of what the victim and the bystander draw */
 	struct snapshot initial;
 	struct trace trace;
 	struct survey *before;            /* shared */
@@ -52,7 +60,10 @@ struct run {
 	size_t kill_count;
 	uint64_t *stops; /* numbers of steps */
 	size_t stop_count;
-	size_t second_count; /* states of second victims that were looked at */
+	size_t *firsts; /* changes after which second victims are killed */
+	size_t first_count;
+	size_t second_limit; /* states of each of them */
+	struct run_counts *counts;
 	size_t violations;
 	double seconds;
 	/* The worker's own. */
@@ -77,9 +88,9 @@ void run_copies(struct run *run, size_t limit);
  */
 void run_kills(struct run *run, size_t edges, size_t changes, size_t random);
 
-/* Stop victims: after each step, or after `limit` numbers of steps, evenly
-   spread, and after each change. */
-void run_stops(struct run *run, size_t limit);
+/* Stop victims: after up to `spots` numbers of steps, evenly spread, and after
+   up to `changes` changes. */
+void run_stops(struct run *run, size_t spots, size_t changes);
 
 /*
  * Kill again: from `limit` of the states looked at, which run_copies() has
@@ -92,6 +103,17 @@ void run_free(struct run *run);
 
 /* The bytes that change `change` left; the caller's to free. */
 struct snapshot run_state(const struct run *run, size_t change);
+
+/* What a victim left that was killed after some steps. */
+struct left {
+	struct snapshot segment; /* the caller's to free */
+	uintptr_t ip;            /* of the instruction that did not come */
+};
+
+/* Kill a victim of the operation after so many steps of the trace, reached as
+   fast as can be, or step by step. */
+bool run_walk(
+    const struct run *run, uint64_t steps, bool slowly, struct left *left);
 
 /* Check one copy with all that belongs to it. */
 bool run_check_copy(const struct run *run, const uint8_t *bytes,

@@ -274,6 +274,49 @@ test_damage(struct damage_test *test, const char *what, size_t jobs,
 	count_equal(what, jobs_run(&set), wanted);
 }
 
+/* Walks */
+
+#define WALKS 40u
+
+/* The same words were written.  What is in them may be clock or pid. */
+static bool
+is_same_end(const struct run *run, const struct left *a, const struct left *b)
+{
+	const uint8_t *start = run->initial.bytes;
+
+	if (a->ip != b->ip || a->segment.length != b->segment.length)
+		return false;
+	for (size_t i = 0; i < a->segment.length; i += 8)
+		if ((memcmp(a->segment.bytes + i, start + i, 8) == 0) !=
+		    (memcmp(b->segment.bytes + i, start + i, 8) == 0))
+			return false;
+	return true;
+}
+
+/* A victim that is brought to some point by a breakpoint is where one is that is
+   brought there by steps. */
+static void
+test_walks(const struct run *run)
+{
+	size_t alike = 0;
+
+	for (size_t i = 0; i < WALKS; i++) {
+		uint64_t steps = i * run->trace.steps / (WALKS - 1);
+		struct left slow = { 0 };
+		struct left fast = { 0 };
+
+		if (run_walk(run, steps, true, &slow) &&
+		    run_walk(run, steps, false, &fast) &&
+		    trace_is_at(&run->trace, steps, slow.ip) &&
+		    is_same_end(run, &slow, &fast))
+			alike++;
+		snapshot_free(&slow.segment);
+		snapshot_free(&fast.segment);
+	}
+	count_equal(
+	    "walks: ends alike, by steps and by a breakpoint", alike, WALKS);
+}
+
 /* The word that made the new value appear. */
 static bool
 find_slot(struct damage_test *test)
@@ -302,6 +345,7 @@ test_damages(uint64_t seed)
 		run_free(&run);
 		return;
 	}
+	test_walks(&run);
 	run_copies(&run, SIZE_MAX);
 	test.state = run_state(&run, run.trace.count - 1);
 	if (!find_slot(&test)) {

@@ -68,6 +68,26 @@ print_heading(void)
 }
 
 static void
+print_notes(const struct run *run)
+{
+	if (run->picked_count != 0 && run->picked_count < run->trace.distinct)
+		(void)printf("    a sample: %zu of %zu states; --all for all\n",
+		    run->picked_count, run->trace.distinct);
+	if (run->counts == NULL)
+		return;
+	if (run->first_count != 0 && (run->first_count < run->trace.distinct ||
+					 run->counts->left_out != 0))
+		(void)printf("    seconds: a sample: after %zu of %zu states, "
+			     "and %zu of %zu of theirs\n",
+		    run->first_count, run->trace.distinct, run->counts->seconds,
+		    run->counts->seconds + run->counts->left_out);
+	if (run->counts->astray != 0)
+		(void)printf("    %zu of the victims that were killed or "
+			     "stopped were elsewhere than meant\n",
+		    run->counts->astray);
+}
+
+static void
 print_row(const struct run *run)
 {
 	const struct trace *trace = &run->trace;
@@ -77,10 +97,9 @@ print_row(const struct run *run)
 	    run->operation->name, trace->steps, trace->system_calls,
 	    trace->count == 0 ? 0 : trace->count - 1, trace->distinct,
 	    run->picked_count, run->kill_count, run->stop_count,
-	    run->second_count, run->violations, run->seconds);
-	if (run->picked_count != 0 && run->picked_count < trace->distinct)
-		(void)printf("    a sample: %zu of %zu states; --all for all\n",
-		    run->picked_count, trace->distinct);
+	    run->counts == NULL ? 0 : run->counts->seconds, run->violations,
+	    run->seconds);
+	print_notes(run);
 	(void)fflush(stdout);
 }
 
@@ -107,27 +126,29 @@ kill_some(struct run *run, const struct options *options)
 		run_kills(run, SIZE_MAX, kills, kills);
 }
 
-/* In full, a short operation is stopped after each of its instructions, and a
-   second victim is killed in every state of its repair. */
+/* In full, a short operation is stopped after each of its instructions, a long
+   one after each of its changes and at many other points. */
 static void
 stop_some(struct run *run, const struct options *options)
 {
-	if (options->stops < 0)
-		run_stops(run, options->all == 0         ? 12
-			       : run->trace.steps < 4000 ? SIZE_MAX
-							 : 400);
+	const bool is_short = run->trace.steps < 4000;
+
+	if (options->stops >= 0)
+		run_stops(run, (size_t)options->stops, (size_t)options->stops);
+	else if (options->all != 0)
+		run_stops(run, is_short ? SIZE_MAX : 1000, SIZE_MAX);
 	else
-		run_stops(run, (size_t)options->stops);
+		run_stops(run, 12, 12);
 }
 
+/* In full, each state of two repairs of each state. */
 static void
 kill_twice(struct run *run, const struct options *options)
 {
 	if (options->seconds >= 0)
 		run_seconds(run, (size_t)options->seconds, SIZE_MAX);
 	else if (options->all != 0)
-		run_seconds(run, run->picked_count < 50 ? SIZE_MAX : 20,
-		    run->picked_count < 50 ? SIZE_MAX : 60);
+		run_seconds(run, SIZE_MAX, SIZE_MAX);
 	else if (run->operation->twice)
 		run_seconds(run, 3, 10);
 }
@@ -323,6 +344,7 @@ main(int argc, char **argv)
 		return EXIT_SKIPPED;
 	}
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	jobs_pin(0);
 	(void)printf("seed %" PRIu64 "\n", options.seed);
 	self = self_test(options.seed);
 	if (options.self_test_only == 0)

@@ -49,6 +49,20 @@ instruction_pointer(pid_t pid)
 	    PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
 }
 
+/* Have the processor stop the victim before each execution of the instruction
+   there; 0: nowhere. */
+static bool
+break_at(struct victim_process *victim, uintptr_t ip)
+{
+	const uintptr_t enable = ip == 0 ? 0 : 1; /* the first, for execution */
+
+	victim->break_at = ip;
+	return ptrace(PTRACE_POKEUSER, victim->pid,
+		   offsetof(struct user, u_debugreg[0]), ip) == 0 &&
+	       ptrace(PTRACE_POKEUSER, victim->pid,
+		   offsetof(struct user, u_debugreg[7]), enable) == 0;
+}
+
 #else
 
 #define BREAKPOINT  0u
@@ -66,14 +80,34 @@ instruction_pointer(pid_t pid)
 	return 0;
 }
 
+static bool
+break_at(struct victim_process *victim, uintptr_t ip)
+{
+	(void)victim;
+	(void)ip;
+	return false;
+}
+
 #endif
 
+/* The code at the victim's next instruction.  No code ever changes, and all
+   victims have the same, so it is kept. */
 static unsigned
 instruction(const struct victim_process *victim)
 {
-	return (unsigned)ptrace(
-		   PTRACE_PEEKTEXT, victim->pid, victim->ip, NULL) &
-	       0xffffu;
+	static struct {
+		uintptr_t ip;
+		unsigned code;
+	} kept[8192];
+	const size_t i = victim->ip % (sizeof(kept) / sizeof(kept[0]));
+
+	if (kept[i].ip != victim->ip) {
+		kept[i].ip = victim->ip;
+		kept[i].code = (unsigned)ptrace(PTRACE_PEEKTEXT, victim->pid,
+				   victim->ip, NULL) &
+			       0xffffu;
+	}
+	return kept[i].code;
 }
 
 static bool
@@ -103,7 +137,8 @@ follow_child(struct victim_process *victim)
 	victim->pid = (pid_t)child;
 	return wait_for(victim->pid, &victim->status) &&
 	       WIFSTOPPED(victim->status) &&
-	       WSTOPSIG(victim->status) == SIGSTOP;
+	       WSTOPSIG(victim->status) == SIGSTOP &&
+	       (victim->break_at == 0 || break_at(victim, victim->break_at));
 }
 
 /* Wait for a breakpoint or step (`signal_number` SIGTRAP), or for the edge of a
@@ -177,6 +212,64 @@ victim_run_to_call(struct victim_process *victim, uint64_t call, bool after)
 			return false;
 	}
 	return true;
+}
+
+/* Come to an instruction for the n-th time.  At the second mark the instruction
+   pointer is behind it, since it was executed. */
+static enum step_result
+run_to(struct victim_process *victim, const struct place *place)
+{
+	uint64_t visits = 0;
+
+	while (visits < place->visits) {
+		if (ptrace(PTRACE_CONT, victim->pid, NULL, NULL) != 0 ||
+		    !wait_for_stop(victim, SIGTRAP))
+			return STEP_LOST;
+		if (WSTOPSIG(victim->status) == SIGSTOP)
+			continue; /* a child has taken its place */
+		if (victim->ip != place->ip)
+			return STEP_MARK;
+		visits++;
+	}
+	return STEP_DONE;
+}
+
+/* Of the points before, the one from which (and to which) the victim is stopped
+   the least. */
+static uint64_t
+last_stretch(const struct trace *trace, uint64_t steps)
+{
+	uint64_t best = 0;
+	uint64_t least = steps;
+
+	for (uint64_t i = steps; i > 0 && steps - i < least; i--) {
+		uint64_t stops = trace->places[i].visits + (steps - i);
+
+		if (trace->places[i].visits != 0 && stops < least) {
+			least = stops;
+			best = i;
+		}
+	}
+	return best;
+}
+
+enum step_result
+victim_walk(struct victim_process *victim, const struct trace *trace,
+    uint64_t steps, bool slowly)
+{
+	uint64_t start = slowly ? 0 : last_stretch(trace, steps);
+	enum step_result result = STEP_DONE;
+
+	if (start != 0 && break_at(victim, trace->places[start].ip)) {
+		result = run_to(victim, &trace->places[start]);
+		victim->steps = start;
+		if (result != STEP_LOST && !break_at(victim, 0))
+			return STEP_LOST;
+	}
+	while (
+	    victim->steps < steps && result != STEP_MARK && result != STEP_LOST)
+		result = victim_step(victim);
+	return result;
 }
 
 void
@@ -433,6 +526,58 @@ find_twins(struct trace *trace)
 	free(order);
 }
 
+static void
+log_place(struct trace *trace, const struct victim_process *victim)
+{
+	trace->places =
+	    grow(trace->places, sizeof(*trace->places), victim->steps);
+	trace->places[victim->steps].ip = victim->ip;
+}
+
+static const struct place *sorted_places;
+
+static int
+by_ip(const void *a, const void *b)
+{
+	uint64_t i = *(const uint64_t *)a;
+	uint64_t j = *(const uint64_t *)b;
+	uintptr_t x = sorted_places[i].ip;
+	uintptr_t y = sorted_places[j].ip;
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return i < j ? -1 : i > j;
+}
+
+/* A breakpoint sees an instruction that repeats itself (`rep`) only once. */
+static void
+count_visits(struct trace *trace)
+{
+	const uint64_t count = trace->steps + 1;
+	uint64_t *order = calloc(count, sizeof(*order));
+	uint64_t visits = 0;
+
+	if (order == NULL) {
+		perror("step_test");
+		exit(1);
+	}
+	for (uint64_t i = 0; i < count; i++)
+		order[i] = i;
+	sorted_places = trace->places;
+	qsort(order, count, sizeof(*order), by_ip);
+	for (uint64_t i = 0; i < count; i++) {
+		struct place *place = &trace->places[order[i]];
+
+		if (i == 0 || place->ip != trace->places[order[i - 1]].ip)
+			visits = 0;
+		if (order[i] == 0 || place[-1].ip != place->ip)
+			place->visits = ++visits;
+		else
+			place->visits = 0;
+	}
+	free(order);
+}
+
 /* Step to the second mark; false and a reason if it is not reached. */
 static bool
 step_and_log(struct trace *trace, struct victim_process *victim,
@@ -445,6 +590,7 @@ step_and_log(struct trace *trace, struct victim_process *victim,
 	while (victim->steps < STEPS_MAX) {
 		uintptr_t ip = victim->ip;
 
+		log_place(trace, victim);
 		if (!logging && (!appears || result == STEP_SYSTEM_CALL)) {
 			logging = image_open(&image, path);
 			if (logging)
@@ -492,6 +638,7 @@ trace_run(struct trace *trace, const char *path, bool appears,
 	trace->system_calls = victim.system_calls;
 	trace->exit_code = victim_finish(&victim);
 	find_twins(trace);
+	count_visits(trace);
 	return true;
 }
 
@@ -501,6 +648,7 @@ trace_free(struct trace *trace)
 	snapshot_free(&trace->initial);
 	free(trace->changes);
 	free(trace->data);
+	free(trace->places);
 	memset(trace, 0, sizeof(*trace));
 }
 
@@ -517,6 +665,12 @@ trace_replay(const struct trace *trace, uint8_t *state, size_t from, size_t to)
 		memcpy(state + change->offset, trace->data + change->data,
 		    change->bytes);
 	}
+}
+
+bool
+trace_is_at(const struct trace *trace, uint64_t steps, uintptr_t ip)
+{
+	return ip == trace->places[steps].ip;
 }
 
 /* Ask addr2line, if it is there, for what the symbol table can't tell. */

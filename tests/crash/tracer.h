@@ -33,8 +33,9 @@ struct victim_process {
 	pid_t pid;
 	uint64_t steps;
 	uint64_t system_calls;
-	uintptr_t ip; /* of the next instruction */
-	int status;   /* of waitpid(), when it is gone or hit by a signal */
+	uintptr_t ip;       /* of the next instruction */
+	uintptr_t break_at; /* 0: nowhere */
+	int status; /* of waitpid(), when it is gone or hit by a signal */
 };
 
 enum step_result {
@@ -56,6 +57,18 @@ enum step_result victim_step(struct victim_process *victim);
  */
 bool victim_run_to_call(
     struct victim_process *victim, uint64_t call, bool after);
+
+/*
+ * Bring a victim from its first mark to the point after `steps` steps of the
+ * trace of another: by a breakpoint of the processor to a point before it, which
+ * is chosen so that it takes the fewest stops, and by steps from there.  Where
+ * that can't be had, or with `slowly`, by steps alone.  STEP_MARK: this one was
+ * done before.  The victim's numbers of steps are those of the trace; its system
+ * calls are not counted.
+ */
+struct trace;
+enum step_result victim_walk(struct victim_process *victim,
+    const struct trace *trace, uint64_t steps, bool slowly);
 
 /* SIGKILL, and wait until it is gone. */
 void victim_kill(struct victim_process *victim);
@@ -100,6 +113,12 @@ struct trace {
 	uint8_t *data;
 	size_t data_bytes;
 	size_t distinct; /* states */
+	/* The instruction after each number of steps, from 0, and how often the
+	   victim had come to it by then; 0 within its repetitions. */
+	struct place {
+		uintptr_t ip;
+		uint64_t visits;
+	} * places;
 	uint64_t steps;
 	uint64_t system_calls;
 	int exit_code; /* of the victim, after its second mark */
@@ -122,6 +141,9 @@ void trace_free(struct trace *trace);
  */
 void trace_replay(
     const struct trace *trace, uint8_t *state, size_t from, size_t to);
+
+/* Is the instruction at `ip` the next after `steps` steps? */
+bool trace_is_at(const struct trace *trace, uint64_t steps, uintptr_t ip);
 
 /* Name the function and line at `ip`, for a report. */
 void tracer_place(uintptr_t ip, char *text, size_t text_bytes);
