@@ -77,6 +77,7 @@ struct run {
  */
 bool run_build(struct run *run, const struct run *donor);
 bool run_trace(struct run *run);
+bool run_trace_writes(struct run *run); /* see TRACE_WRITES */
 bool run_surveys(struct run *run);
 
 /* Look at `limit` states, evenly spread, the first and last among them. */

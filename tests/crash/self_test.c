@@ -100,7 +100,7 @@ test_toy(void)
 
 	scratch_path(path, "toy");
 	if (!scratch_write(path, (const uint8_t *)&zero, sizeof(zero)) ||
-	    !trace_run(&trace, path, false, toy_run, path, reason)) {
+	    !trace_run(&trace, path, TRACE_STEPS, toy_run, path, reason)) {
 		(void)printf("  toy: %s\n", reason);
 		count(false, "toy: traced", 0, 1);
 		(void)unlink(path);
@@ -317,6 +317,23 @@ test_walks(const struct run *run)
 	    "walks: ends alike, by steps and by a breakpoint", alike, WALKS);
 }
 
+/* One that is stopped where it writes passes through the same states as one that
+   is stepped. */
+static void
+test_writes(const struct run *stepped)
+{
+	struct run guarded = { .operation = stepped->operation };
+	size_t wanted = stepped->trace.count;
+	bool alike;
+
+	guarded.initial = run_state(stepped, 0);
+	alike = run_trace_writes(&guarded) &&
+		trace_is_alike(&stepped->trace, &guarded.trace);
+	count(alike, "writes: changes logged, by steps and by faults",
+	    guarded.trace.count, wanted);
+	run_free(&guarded);
+}
+
 /* The word that made the new value appear. */
 static bool
 find_slot(struct damage_test *test)
@@ -346,6 +363,7 @@ test_damages(uint64_t seed)
 		return;
 	}
 	test_walks(&run);
+	test_writes(&run);
 	run_copies(&run, SIZE_MAX);
 	test.state = run_state(&run, run.trace.count - 1);
 	if (!find_slot(&test)) {

@@ -154,6 +154,34 @@ kill_twice(struct run *run, const struct options *options)
 }
 
 static void
+kill_and_stop(struct run *run, const struct options *options)
+{
+	if (!jobs_gave_up())
+		kill_some(run, options);
+	if (!jobs_gave_up())
+		stop_some(run, options);
+	if (!jobs_gave_up())
+		kill_twice(run, options);
+}
+
+static bool
+is_wanted(const struct operation *operation, const char *name)
+{
+	return name == NULL || strcmp(operation->name, name) == 0;
+}
+
+/* An heir needs its donor's states. */
+static bool
+is_donor(const struct operation *operation, const char *name)
+{
+	const struct operation *wanted =
+	    name == NULL ? NULL : operation_find(name);
+
+	return wanted != NULL && wanted->heir_of != NULL &&
+	       strcmp(wanted->heir_of, operation->name) == 0;
+}
+
+static void
 run_operation(
     struct run *run, const struct run *donor, const struct options *options)
 {
@@ -164,27 +192,11 @@ run_operation(
 	    options->seed + 1000 * (uint64_t)(run->operation - operations + 1));
 	if (run_build(run, donor) && run_trace(run) && run_surveys(run)) {
 		run_copies(run, copies);
-		if (!jobs_gave_up())
-			kill_some(run, options);
-		if (!jobs_gave_up())
-			stop_some(run, options);
-		if (!jobs_gave_up())
-			kill_twice(run, options);
+		if (is_wanted(run->operation, options->operation))
+			kill_and_stop(run, options);
 	}
 	run->seconds = seconds_now() - start;
 	print_row(run);
-}
-
-/* An heir needs its donor to have run. */
-static bool
-is_wanted(const struct operation *operation, const char *name)
-{
-	const struct operation *wanted =
-	    name == NULL ? NULL : operation_find(name);
-
-	return wanted == NULL || wanted == operation ||
-	       (wanted->heir_of != NULL &&
-		   strcmp(wanted->heir_of, operation->name) == 0);
 }
 
 static const struct run *
@@ -205,7 +217,8 @@ run_operations(const struct options *options)
 		return tally; /* the self-test hung */
 	print_heading();
 	for (unsigned i = 0; i < operation_count && i < OPERATIONS_MAX; i++) {
-		if (!is_wanted(&operations[i], options->operation))
+		if (!is_wanted(&operations[i], options->operation) &&
+		    !is_donor(&operations[i], options->operation))
 			continue;
 		runs[i].operation = &operations[i];
 		run_operation(

@@ -10,6 +10,7 @@
  */
 #include "tracer.h"
 
+#include "guard.h"
 #include "jobs.h"
 
 #include <dlfcn.h>
@@ -160,6 +161,14 @@ wait_for_stop(struct victim_process *victim, int signal_number)
 }
 
 bool
+victim_resume(struct victim_process *victim, int request, int signal_number)
+{
+	return ptrace((enum __ptrace_request)request, victim->pid, NULL,
+		   NULL) == 0 &&
+	       wait_for_stop(victim, signal_number);
+}
+
+bool
 victim_start(struct victim_process *victim, void (*run)(void *), void *argument)
 {
 	memset(victim, 0, sizeof(*victim));
@@ -190,8 +199,7 @@ victim_step(struct victim_process *victim)
 
 	if ((code & 0xffu) == BREAKPOINT)
 		return STEP_MARK;
-	if (ptrace(PTRACE_SINGLESTEP, victim->pid, NULL, NULL) != 0 ||
-	    !wait_for_stop(victim, SIGTRAP))
+	if (!victim_resume(victim, PTRACE_SINGLESTEP, SIGTRAP))
 		return STEP_LOST;
 	victim->steps++;
 	if (code != SYSTEM_CALL)
@@ -207,8 +215,7 @@ victim_run_to_call(struct victim_process *victim, uint64_t call, bool after)
 	uint64_t stops = 2 * call + (after ? 2 : 1);
 
 	for (uint64_t i = 0; i < stops; i++) {
-		if (ptrace(PTRACE_SYSCALL, victim->pid, NULL, NULL) != 0 ||
-		    !wait_for_stop(victim, SYSTEM_CALL_STOP))
+		if (!victim_resume(victim, PTRACE_SYSCALL, SYSTEM_CALL_STOP))
 			return false;
 	}
 	return true;
@@ -222,8 +229,7 @@ run_to(struct victim_process *victim, const struct place *place)
 	uint64_t visits = 0;
 
 	while (visits < place->visits) {
-		if (ptrace(PTRACE_CONT, victim->pid, NULL, NULL) != 0 ||
-		    !wait_for_stop(victim, SIGTRAP))
+		if (!victim_resume(victim, PTRACE_CONT, SIGTRAP))
 			return STEP_LOST;
 		if (WSTOPSIG(victim->status) == SIGSTOP)
 			continue; /* a child has taken its place */
@@ -286,10 +292,8 @@ victim_kill(struct victim_process *victim)
 int
 victim_finish(struct victim_process *victim)
 {
-	do {
-		if (ptrace(PTRACE_CONT, victim->pid, NULL, NULL) != 0)
-			break;
-	} while (wait_for_stop(victim, SIGTRAP));
+	while (victim_resume(victim, PTRACE_CONT, SIGTRAP))
+		continue;
 	if (WIFEXITED(victim->status))
 		return WEXITSTATUS(victim->status);
 	if (WIFSTOPPED(victim->status))
@@ -578,6 +582,23 @@ count_visits(struct trace *trace)
 	free(order);
 }
 
+/* Why the tracing ended before the second mark. */
+static void
+explain(const struct victim_process *victim, enum step_result result,
+    const char *path, char reason[TRACE_REASON_BYTES])
+{
+	if (result == STEP_LOST)
+		(void)snprintf(reason, TRACE_REASON_BYTES,
+		    "the victim was lost at step %llu (wait status 0x%x)",
+		    (unsigned long long)victim->steps, victim->status);
+	else if (result != STEP_MARK)
+		(void)snprintf(reason, TRACE_REASON_BYTES,
+		    "the victim was not done after %u steps", STEPS_MAX);
+	else
+		(void)snprintf(
+		    reason, TRACE_REASON_BYTES, "there is no file %s", path);
+}
+
 /* Step to the second mark; false and a reason if it is not reached. */
 static bool
 step_and_log(struct trace *trace, struct victim_process *victim,
@@ -603,24 +624,51 @@ step_and_log(struct trace *trace, struct victim_process *victim,
 			log_step(trace, &image, victim, ip);
 	}
 	image_close(&image);
-	if (result == STEP_LOST)
-		(void)snprintf(reason, TRACE_REASON_BYTES,
-		    "the victim was lost at step %llu (wait status 0x%x)",
-		    (unsigned long long)victim->steps, victim->status);
-	else if (result != STEP_MARK)
-		(void)snprintf(reason, TRACE_REASON_BYTES,
-		    "the victim was not done after %u steps", STEPS_MAX);
-	else if (!logging)
-		(void)snprintf(
-		    reason, TRACE_REASON_BYTES, "there is no file %s", path);
-	return result == STEP_MARK && logging;
+	if (result == STEP_MARK && logging)
+		return true;
+	explain(victim, result, path, reason);
+	return false;
+}
+
+/* The same, from write to write. */
+static bool
+guard_and_log(struct trace *trace, struct victim_process *victim,
+    const char *path, char reason[TRACE_REASON_BYTES])
+{
+	struct image image;
+	struct guard guard;
+	enum step_result result = STEP_DONE;
+
+	if (!image_open(&image, path)) {
+		explain(victim, STEP_MARK, path, reason);
+		return false;
+	}
+	log_start(trace, &image, victim);
+	if (!guard_open(&guard, victim, path))
+		result = STEP_LOST;
+	while (result == STEP_DONE && victim->steps < STEPS_MAX) {
+		uintptr_t ip;
+
+		result = guard_run(&guard, victim);
+		ip = victim->ip;
+		if (result == STEP_DONE)
+			result = guard_step(&guard, victim);
+		if (result == STEP_DONE)
+			log_step(trace, &image, victim, ip);
+	}
+	image_close(&image);
+	if (result == STEP_MARK && guard_close(&guard, victim))
+		return true;
+	explain(victim, result, path, reason);
+	return false;
 }
 
 bool
-trace_run(struct trace *trace, const char *path, bool appears,
+trace_run(struct trace *trace, const char *path, enum trace_how how,
     void (*run)(void *), void *argument, char reason[TRACE_REASON_BYTES])
 {
 	struct victim_process victim;
+	bool traced;
 
 	memset(trace, 0, sizeof(*trace));
 	if (!victim_start(&victim, run, argument)) {
@@ -629,7 +677,12 @@ trace_run(struct trace *trace, const char *path, bool appears,
 		    victim.status);
 		return false;
 	}
-	if (!step_and_log(trace, &victim, path, appears, reason)) {
+	if (how == TRACE_WRITES)
+		traced = guard_and_log(trace, &victim, path, reason);
+	else
+		traced = step_and_log(
+		    trace, &victim, path, how == TRACE_CREATES, reason);
+	if (!traced) {
 		victim_kill(&victim);
 		trace_free(trace);
 		return false;
@@ -638,7 +691,8 @@ trace_run(struct trace *trace, const char *path, bool appears,
 	trace->system_calls = victim.system_calls;
 	trace->exit_code = victim_finish(&victim);
 	find_twins(trace);
-	count_visits(trace);
+	if (how != TRACE_WRITES)
+		count_visits(trace);
 	return true;
 }
 
@@ -665,6 +719,19 @@ trace_replay(const struct trace *trace, uint8_t *state, size_t from, size_t to)
 		memcpy(state + change->offset, trace->data + change->data,
 		    change->bytes);
 	}
+}
+
+bool
+trace_is_alike(const struct trace *a, const struct trace *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 1; i < a->count; i++)
+		if (a->changes[i].ip != b->changes[i].ip ||
+		    a->changes[i].offset != b->changes[i].offset ||
+		    a->changes[i].bytes != b->changes[i].bytes)
+			return false;
+	return true;
 }
 
 bool

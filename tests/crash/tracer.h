@@ -50,6 +50,11 @@ bool victim_start(
     struct victim_process *victim, void (*run)(void *), void *argument);
 enum step_result victim_step(struct victim_process *victim);
 
+/* Let it go on by a request of ptrace(), and wait until it stops by this
+   signal; false if by another, or at all: see `status`. */
+bool victim_resume(
+    struct victim_process *victim, int request, int signal_number);
+
 /*
  * Run without stepping to system call number `call` (from 0): to the point
  * before it is executed, or after it.  False if the second mark comes first, or
@@ -127,11 +132,16 @@ struct trace {
 /* Why a trace could not be had. */
 #define TRACE_REASON_BYTES 160
 
-/*
- * Trace a victim that works on the file at `path`; with `appears` the file is
- * made by the victim, and the log starts when it has got its name.
- */
-bool trace_run(struct trace *trace, const char *path, bool appears,
+enum trace_how {
+	TRACE_STEPS,   /* instruction by instruction */
+	TRACE_CREATES, /* the same; the file is made by the victim, and the log
+			  starts when it has got its name */
+	TRACE_WRITES /* the same changes, but steps are counted that write only,
+			  and nobody can be brought to them (guard.h) */
+};
+
+/* Trace a victim that works on the file at `path`. */
+bool trace_run(struct trace *trace, const char *path, enum trace_how how,
     void (*run)(void *), void *argument, char reason[TRACE_REASON_BYTES]);
 void trace_free(struct trace *trace);
 
@@ -141,6 +151,10 @@ void trace_free(struct trace *trace);
  */
 void trace_replay(
     const struct trace *trace, uint8_t *state, size_t from, size_t to);
+
+/* Did the same instructions change the same bytes in the same order?  (What they
+   wrote may be clock or pid.) */
+bool trace_is_alike(const struct trace *a, const struct trace *b);
 
 /* Is the instruction at `ip` the next after `steps` steps? */
 bool trace_is_at(const struct trace *trace, uint64_t steps, uintptr_t ip);
