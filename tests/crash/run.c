@@ -281,7 +281,8 @@ trace_how(struct run *run, enum trace_how how)
 
 	scratch_path(path, "segment-%u", job_worker());
 	(void)unlink(path); /* a worker that was killed may have left one */
-	run->seed = seed_next();
+	if (run->seed == 0)
+		run->seed = seed_next();
 	seed_random(run->seed);
 	traced = creates(run) || (scratch_write(path, run->initial.bytes,
 				      run->initial.length) &&
@@ -904,15 +905,16 @@ look_at_second(struct run *first, struct run *second)
 static bool
 is_alike_stepped(const struct run *second)
 {
-	struct run stepped = { .operation = second->operation };
+	struct run stepped = { .operation = second->operation,
+		.seed = second->seed };
 	bool alike;
 
 	stepped.initial = run_state(second, 0);
 	alike = run_trace(&stepped) &&
 		trace_is_alike(&second->trace, &stepped.trace);
 	run_free(&stepped);
-	return alike || job_fail("the second victim of another trace, stepped, "
-				 "changed other bytes");
+	return alike || job_fail("a second victim that was stepped made other "
+				 "changes");
 }
 
 /* Two jobs for each first state: a set of the key, and a sweep. */

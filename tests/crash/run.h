@@ -48,7 +48,7 @@ struct run_counts {
 
 struct run {
 	const struct operation *operation;
-	uint64_t seed; /* of what the victim and the bystander draw */
+	uint64_t seed; /* of what its victims draw; 0: not known yet */
 	struct snapshot initial;
 	struct trace trace;
 	struct survey *before;            /* shared */

@@ -322,7 +322,8 @@ test_walks(const struct run *run)
 static void
 test_writes(const struct run *stepped)
 {
-	struct run guarded = { .operation = stepped->operation };
+	struct run guarded = { .operation = stepped->operation,
+		.seed = stepped->seed };
 	size_t wanted = stepped->trace.count;
 	bool alike;
 

@@ -21,6 +21,7 @@
 #include "self_test.h"
 #include "tracer.h"
 
+#include <dlfcn.h>
 #include <inttypes.h>
 #include <popt.h>
 #include <stdio.h>
@@ -320,14 +321,17 @@ list_operations(void)
 
 /*
  * Start again with fixed addresses and all symbols bound, so that runs of one
- * seed are alike and the loader is not traced.  What can't be had is done
- * without.
+ * seed are alike and the loader is not traced; what pthread_exit() would load is
+ * there too, so that all victims have it at one address.  What can't be had is
+ * done without.
  */
 static void
 settle(char **argv)
 {
-	if (getenv("LD_BIND_NOW") != NULL)
+	if (getenv("LD_BIND_NOW") != NULL) {
+		(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 		return;
+	}
 	(void)personality(ADDR_NO_RANDOMIZE);
 	if (setenv("LD_BIND_NOW", "1", 1) == 0)
 		(void)execv("/proc/self/exe", argv);
@@ -359,6 +363,9 @@ main(int argc, char **argv)
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	jobs_pin(0);
 	(void)printf("seed %" PRIu64 "\n", options.seed);
+	if (!tracer_breaks())
+		(void)printf("no breakpoints of the processor: victims are "
+			     "stepped to their points\n");
 	self = self_test(options.seed);
 	if (options.self_test_only == 0)
 		tally = run_operations(&options);

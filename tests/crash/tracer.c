@@ -240,44 +240,6 @@ run_to(struct victim_process *victim, const struct place *place)
 	return STEP_DONE;
 }
 
-/* Of the points before, the one from which (and to which) the victim is stopped
-   the least. */
-static uint64_t
-last_stretch(const struct trace *trace, uint64_t steps)
-{
-	uint64_t best = 0;
-	uint64_t least = steps;
-
-	for (uint64_t i = steps; i > 0 && steps - i < least; i--) {
-		uint64_t stops = trace->places[i].visits + (steps - i);
-
-		if (trace->places[i].visits != 0 && stops < least) {
-			least = stops;
-			best = i;
-		}
-	}
-	return best;
-}
-
-enum step_result
-victim_walk(struct victim_process *victim, const struct trace *trace,
-    uint64_t steps, bool slowly)
-{
-	uint64_t start = slowly ? 0 : last_stretch(trace, steps);
-	enum step_result result = STEP_DONE;
-
-	if (start != 0 && break_at(victim, trace->places[start].ip)) {
-		result = run_to(victim, &trace->places[start]);
-		victim->steps = start;
-		if (result != STEP_LOST && !break_at(victim, 0))
-			return STEP_LOST;
-	}
-	while (
-	    victim->steps < steps && result != STEP_MARK && result != STEP_LOST)
-		result = victim_step(victim);
-	return result;
-}
-
 void
 victim_kill(struct victim_process *victim)
 {
@@ -309,6 +271,36 @@ mark_twice(void *argument)
 	tracer_mark();
 }
 
+/* Does a breakpoint stop a victim before its second mark? */
+static bool
+probe_breakpoint(void)
+{
+	union {
+		void (*function)(void);
+		uintptr_t ip;
+	} mark = { .function = tracer_mark };
+	const struct place place = { .ip = mark.ip, .visits = 1 };
+	struct victim_process victim;
+	bool works;
+
+	if (!victim_start(&victim, mark_twice, NULL))
+		return false;
+	works =
+	    break_at(&victim, place.ip) && run_to(&victim, &place) == STEP_DONE;
+	victim_kill(&victim);
+	return works;
+}
+
+bool
+tracer_breaks(void)
+{
+	static enum { UNKNOWN, WORKS, FAILS } breakpoints;
+
+	if (breakpoints == UNKNOWN)
+		breakpoints = probe_breakpoint() ? WORKS : FAILS;
+	return breakpoints == WORKS;
+}
+
 const char *
 tracer_forbidden(void)
 {
@@ -327,6 +319,45 @@ tracer_forbidden(void)
 	return "single-stepping through atomic operations is implemented for "
 	       "x86-64 only";
 #endif
+}
+
+/* Of the points before, the one from which (and to which) the victim is stopped
+   the least. */
+static uint64_t
+last_stretch(const struct trace *trace, uint64_t steps)
+{
+	uint64_t best = 0;
+	uint64_t least = steps;
+
+	for (uint64_t i = steps; i > 0 && steps - i < least; i--) {
+		uint64_t stops = trace->places[i].visits + (steps - i);
+
+		if (trace->places[i].visits != 0 && stops < least) {
+			least = stops;
+			best = i;
+		}
+	}
+	return best;
+}
+
+enum step_result
+victim_walk(struct victim_process *victim, const struct trace *trace,
+    uint64_t steps, bool slowly)
+{
+	uint64_t start =
+	    slowly || !tracer_breaks() ? 0 : last_stretch(trace, steps);
+	enum step_result result = STEP_DONE;
+
+	if (start != 0 && break_at(victim, trace->places[start].ip)) {
+		result = run_to(victim, &trace->places[start]);
+		victim->steps = start;
+		if (result != STEP_LOST && !break_at(victim, 0))
+			return STEP_LOST;
+	}
+	while (
+	    victim->steps < steps && result != STEP_MARK && result != STEP_LOST)
+		result = victim_step(victim);
+	return result;
 }
 
 bool
@@ -728,7 +759,6 @@ trace_is_alike(const struct trace *a, const struct trace *b)
 		return false;
 	for (size_t i = 1; i < a->count; i++)
 		if (a->changes[i].ip != b->changes[i].ip ||
-		    a->changes[i].offset != b->changes[i].offset ||
 		    a->changes[i].bytes != b->changes[i].bytes)
 			return false;
 	return true;

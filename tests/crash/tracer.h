@@ -29,6 +29,9 @@ void tracer_mark(void);
 /* NULL if this machine lets us single-step, else the reason why not. */
 const char *tracer_forbidden(void);
 
+/* Does the processor stop a victim where we say?  Some virtual ones don't. */
+bool tracer_breaks(void);
+
 struct victim_process {
 	pid_t pid;
 	uint64_t steps;
@@ -152,8 +155,11 @@ void trace_free(struct trace *trace);
 void trace_replay(
     const struct trace *trace, uint8_t *state, size_t from, size_t to);
 
-/* Did the same instructions change the same bytes in the same order?  (What they
-   wrote may be clock or pid.) */
+/*
+ * Did the same instructions make changes of the same size, in the same order?
+ * What they wrote may be clock or pid; and where, too: which entry has to go
+ * when an index window is full follows from the peer's claim.
+ */
 bool trace_is_alike(const struct trace *a, const struct trace *b);
 
 /* Is the instruction at `ip` the next after `steps` steps? */
