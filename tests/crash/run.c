@@ -323,10 +323,8 @@ run_trace_writes(struct run *run)
 struct snapshot
 run_state(const struct run *run, size_t change)
 {
-	struct snapshot state = { .length = run->trace.initial.length };
+	struct snapshot state = snapshot_copy(&run->trace.initial);
 
-	state.bytes = checked(malloc(state.length));
-	memcpy(state.bytes, run->trace.initial.bytes, state.length);
 	trace_replay(&run->trace, state.bytes, 0, change);
 	return state;
 }
@@ -909,7 +907,7 @@ is_alike_stepped(const struct run *second)
 		.seed = second->seed };
 	bool alike;
 
-	stepped.initial = run_state(second, 0);
+	stepped.initial = snapshot_copy(&second->initial);
 	alike = run_trace(&stepped) &&
 		trace_is_alike(&second->trace, &stepped.trace);
 	run_free(&stepped);

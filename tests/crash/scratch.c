@@ -143,6 +143,19 @@ scratch_read(const char *path, struct snapshot *snapshot_out)
 	return true;
 }
 
+struct snapshot
+snapshot_copy(const struct snapshot *snapshot)
+{
+	struct snapshot copy = { malloc(snapshot->length), snapshot->length };
+
+	if (copy.bytes == NULL) {
+		perror("step_test");
+		exit(1);
+	}
+	memcpy(copy.bytes, snapshot->bytes, copy.length);
+	return copy;
+}
+
 void
 snapshot_free(struct snapshot *snapshot)
 {

@@ -33,6 +33,7 @@ void scratch_path(char path[SCRATCH_PATH_BYTES], const char *format, ...)
 /* A new file (hence a new inode) with these bytes; it must not exist. */
 bool scratch_write(const char *path, const uint8_t *bytes, size_t length);
 bool scratch_read(const char *path, struct snapshot *snapshot_out);
+struct snapshot snapshot_copy(const struct snapshot *snapshot);
 void snapshot_free(struct snapshot *snapshot);
 
 #endif /* CRASH_SCRATCH_H */

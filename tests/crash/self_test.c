@@ -327,7 +327,7 @@ test_writes(const struct run *stepped)
 	size_t wanted = stepped->trace.count;
 	bool alike;
 
-	guarded.initial = run_state(stepped, 0);
+	guarded.initial = snapshot_copy(&stepped->initial);
 	alike = run_trace_writes(&guarded) &&
 		trace_is_alike(&stepped->trace, &guarded.trace);
 	count(alike, "writes: changes logged, by steps and by faults",

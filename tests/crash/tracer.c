@@ -759,6 +759,7 @@ trace_is_alike(const struct trace *a, const struct trace *b)
 		return false;
 	for (size_t i = 1; i < a->count; i++)
 		if (a->changes[i].ip != b->changes[i].ip ||
+		    a->changes[i].offset != b->changes[i].offset ||
 		    a->changes[i].bytes != b->changes[i].bytes)
 			return false;
 	return true;

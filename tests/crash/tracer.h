@@ -155,11 +155,8 @@ void trace_free(struct trace *trace);
 void trace_replay(
     const struct trace *trace, uint8_t *state, size_t from, size_t to);
 
-/*
- * Did the same instructions make changes of the same size, in the same order?
- * What they wrote may be clock or pid; and where, too: which entry has to go
- * when an index window is full follows from the peer's claim.
- */
+/* Did the same instructions change the same bytes in the same order?  (What they
+   wrote may be clock or pid.) */
 bool trace_is_alike(const struct trace *a, const struct trace *b);
 
 /* Is the instruction at `ip` the next after `steps` steps? */
