@@ -42,10 +42,12 @@ struct board {
 	} text[TEXTS_MAX];
 };
 
-static struct shared {
+struct shared {
 	size_t next; /* job that nobody has begun */
 	struct board boards[WORKERS_MAX];
-} * shared;
+};
+
+static struct shared *shared;
 static struct board *mine; /* NULL: not a worker */
 static const struct job_set *my_set;
 static unsigned my_number;

@@ -8,12 +8,12 @@
  * copies: each state of the segment that the steps left is laid out as a new
  *         file, where nobody holds a lock, so that all who were attached are
  *         dead; a survivor attaches
- * kills:  a new victim is stepped to some point and killed there; the survivor
+ * kills:  a new victim is brought to some point and killed there; the survivor
  *         is the bystander
- * stops:  a new victim is stepped to some point and stands still there while
+ * stops:  a new victim is brought to some point and stands still there while
  *         the bystander writes all memory over three times; then it goes on
- * seconds: from each state that a victim left, a second one is stepped through
- *         a repair; its states are looked at as copies
+ * seconds: from each state that a victim left, a second one goes through a
+ *         repair; its states are looked at as copies
  */
 #ifndef CRASH_RUN_H
 #define CRASH_RUN_H
