@@ -428,7 +428,7 @@ stress: all $(foreach f,stress crash fuzz multi,$(call tests_of,$f))
 	  '$(BUILD)/tests/multi/load_test --rounds 1000 --changes 30000' \
 	  '$(BUILD)/tests/multi/lock_test --kills 3000' \
 	  '$(BUILD)/tests/multi/between_test --every 11' \
-	  --stage crash '$(BUILD)/tests/crash/step_test --all' \
+	  --stage crash '$(BUILD)/tests/crash/step_test --all --seconds 200' \
 	  --stage fuzz '$(BUILD)/tests/fuzz/damage_test --every 1 --rounds 300000' \
 	  --check models $(if $(MODELS),'$(MODELS) $(BUILD)/models full') \
 	  --check planted '$(PLANTED)' \

@@ -104,27 +104,19 @@ print_row(const struct run *run)
 	(void)fflush(stdout);
 }
 
-/*
- * System calls are reached at full speed, so all their edges are tried.  Other
- * kills cost half a walk through the operation each: long operations get fewer,
- * unless a number or all are asked for.
- */
+/* All edges of system calls, and some, or all, of the changes. */
 static void
 kill_some(struct run *run, const struct options *options)
 {
-	const uint64_t steps_to_spend = 120000;
-	const size_t most = 16;
-	const size_t least = 3;
-	uint64_t affordable = steps_to_spend / (run->trace.steps + 1);
-	size_t kills = options->kills < 0 ? most : (size_t)options->kills;
+	size_t changes = options->all != 0 ? SIZE_MAX : 16;
+	size_t random = options->all != 0 ? 200 : 16;
 
-	if (options->kills < 0 && affordable < kills)
-		kills = affordable < least ? least : (size_t)affordable;
-	if (options->all != 0)
-		run_kills(run, SIZE_MAX, run->trace.count,
-		    options->kills < 0 ? 200 : kills);
-	else
-		run_kills(run, SIZE_MAX, kills, kills);
+	if (options->kills >= 0) {
+		random = (size_t)options->kills;
+		if (options->all == 0)
+			changes = random;
+	}
+	run_kills(run, SIZE_MAX, changes, random);
 }
 
 /* In full, a short operation is stopped after each of its instructions, a long
