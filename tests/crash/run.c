@@ -849,7 +849,8 @@ run_stops(struct run *run, size_t spots, size_t changes)
 
 /* Second kills */
 
-/* The repair of what a victim left, as an operation of its own. */
+/* The repair of what a victim left, as an operation of its own, by somebody who
+   is attached. */
 static struct operation
 repair_of(
     const struct run *run, const struct operation *template, enum seen seen)
@@ -863,9 +864,9 @@ repair_of(
 	repair.advance = false;
 	repair.dead_threads = 0;
 	repair.earlier_deaths++;
-	repair.flags &=
-	    ~(unsigned)(OPERATION_OPENS | OPERATION_COLD | OPERATION_IDLE |
-			OPERATION_FLUSHES | OPERATION_READS);
+	repair.flags &= ~(unsigned)(OPERATION_OPENS | OPERATION_COLD |
+				    OPERATION_IDLE | OPERATION_REVIVES |
+				    OPERATION_FLUSHES | OPERATION_READS);
 	repair.before = seen;
 	repair.after = sets ? SEEN_NEW : seen;
 	return repair;
