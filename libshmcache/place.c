@@ -44,8 +44,10 @@ place_near_end(const struct mapping *m, const struct shm_place *place)
 #define PROBATION_LEAST_PERCENT 5u
 #define PROBATION_MOST_PERCENT  90u
 
-/* The border moves by so many times the bytes of what came back. */
-#define PROBATION_GAIN 10
+/* The border moves by so many times a mean entry, where that is what comes back;
+   and never by more of the arena than one part of so many. */
+#define PROBATION_GAIN   10
+#define PROBATION_STRIDE 8
 
 static uint64_t
 bound(const struct mapping *m, int64_t bytes)
@@ -65,15 +67,27 @@ place_probation_bytes(const struct mapping *m)
 		   : bound(m, (int64_t)shm_load64(&m->shared->probation_bytes));
 }
 
+/* What one return moves it by.  A hit counts as one whatever its size, and the
+   room for a small one costs less: the larger the entry, the shorter. */
+static int64_t
+stride(const struct mapping *m, uint32_t bytes)
+{
+	uint64_t mean = (uint32_t)shm_load64(&m->shared->mean_bytes);
+	uint64_t step = mean * mean / bytes;
+	uint64_t most = m->arena_bytes / PROBATION_STRIDE / PROBATION_GAIN;
+
+	return (int64_t)(step < most ? step : most) * PROBATION_GAIN;
+}
+
 /* The border goes to where the ghost pulls. */
 static void
 move_border(const struct mapping *m, const struct ghost *ghost, uint32_t bytes)
 {
 	uint64_t *word = &m->shared->probation_bytes;
 	uint64_t old = shm_load64(word);
-	int64_t step = (int64_t)bytes * PROBATION_GAIN * ghost->pull /
-		       (int)(GHOSTS_PER_WORD - 1);
 	int64_t from = (int64_t)bound(m, (int64_t)old); /* if it is damaged */
+	int64_t step =
+	    stride(m, bytes) * ghost->pull / (int)(GHOSTS_PER_WORD - 1);
 
 	if (step != 0)
 		(void)shm_cas64(word, old, bound(m, from + step));

@@ -9,10 +9,12 @@
  *
  * How much room probation has: a key that comes back soon after it has left a
  * log would have been a hit if that log had had a little more.  So each such
- * return moves the border between the two, by up to ten times its bytes, as it
- * pulls (ghost.h).  The border rests where a little more room would bring as
- * much to the one as to the other.  (As ARC has it: Megiddo and Modha 2003; there
- * the border moves by the ghosts of two lists, here by those of a moment ago.)
+ * return moves the border between the two as it pulls (ghost.h), by up to ten
+ * times a mean entry, and the less the larger it is: so many more hits the same
+ * room would have brought of smaller ones.  The border rests where a little more
+ * room would bring as many hits to the one as to the other.  (As ARC has it:
+ * Megiddo and Modha 2003; there the border moves by the ghosts of two lists, here
+ * by those of a moment ago.)
  * A move is one CAS, tried once.
  *
  * A log's position is counted in ticks of an eighth of an extent, by whoever

@@ -177,6 +177,61 @@ damaged_border_is_kept_in_bounds(void **state)
 	}
 }
 
+/* By how far the border goes up as a key comes back with a value of so many
+   bytes, after others have left the main log. */
+static uint64_t
+stride_of(struct shmcache *cache, const char *name, size_t bytes)
+{
+	const struct mapping *m = cache->mapping;
+	uint64_t before = place_probation_bytes(m);
+	char value[1000] = { 0 };
+	struct key key, other;
+
+	index_key(m, name, strlen(name), &key);
+	for (unsigned n = 1; n < GHOSTS_PER_WORD; n++) {
+		other = (struct key){ .hash = key.hash ^ n };
+		ghost_add(m, &other, true);
+	}
+	ghost_add(m, &key, false);
+	assert_int_equal(shmcache_set(cache, name, strlen(name), value, bytes,
+			     SHMCACHE_TTL_NONE, 0),
+	    0);
+	return place_probation_bytes(m) - before;
+}
+
+/* It costs the room of several small ones, and is one hit. */
+static void
+large_entries_move_the_border_less(void **state)
+{
+	struct shmcache *cache = *state;
+	uint64_t small, large;
+
+	cache->mapping->shared->mean_bytes = 200;
+	small = stride_of(cache, "small", 100);
+	large = stride_of(cache, "large", 900);
+	assert_in_range(large, 1, 200 * 10 / 4);
+	assert_in_range(small, 4 * large, 200 * 10 * 2);
+}
+
+/* Nor does a damaged mean throw it to the other end. */
+static void
+one_entry_moves_the_border_by_an_eighth_at_most(void **state)
+{
+	struct shmcache *cache = *state;
+	uint64_t *mean = &cache->mapping->shared->mean_bytes;
+	const uint64_t damaged[] = { 4096, UINT32_MAX, UINT64_MAX };
+
+	*mean = 0;
+	assert_int_equal(stride_of(cache, "none", 1), 0);
+	for (unsigned i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+		const char name[] = { (char)('a' + i), 0 };
+
+		*mean = damaged[i];
+		assert_in_range(stride_of(cache, name, 1), 1,
+		    cache->mapping->arena_bytes / 8);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
@@ -185,6 +240,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(newest_of_a_word_pulls),
 	TEST(probation_grows_where_that_brings_hits),
 	TEST(probation_shrinks_where_that_brings_hits),
+	TEST(large_entries_move_the_border_less),
+	TEST(one_entry_moves_the_border_by_an_eighth_at_most),
 	cmocka_unit_test(other_policies_have_no_probation),
 	TEST(damaged_border_is_kept_in_bounds),
 };

@@ -18,6 +18,7 @@ enum { PROBATION, MAIN, GHOST };
 #define GHOSTS_PER_KEY  .75
 #define RECENT_SHARE    .2 /* of the ghosts' lives */
 #define GAIN            10.0
+#define STRIDE_MOST     (1 / 8.0) /* of the cache */
 #define PROBATION_LEAST .05
 #define PROBATION_MOST  .9
 
@@ -148,10 +149,13 @@ move_border(struct sim *s, const struct past *past, uint32_t bytes)
 	double least = PROBATION_LEAST * (double)s->capacity_bytes;
 	double most = PROBATION_MOST * (double)s->capacity_bytes;
 
+	double stride = GAIN * t->mean_bytes * t->mean_bytes / bytes;
+
 	if ((double)(t->left - past->left) >= recent)
 		return;
-	t->probation +=
-	    GAIN * bytes * (past->of_main ? t->of_main - 1 : t->of_main);
+	if (stride > STRIDE_MOST * (double)s->capacity_bytes)
+		stride = STRIDE_MOST * (double)s->capacity_bytes;
+	t->probation += stride * (past->of_main ? t->of_main - 1 : t->of_main);
 	if (t->probation < least)
 		t->probation = least;
 	if (t->probation > most)
