@@ -649,12 +649,15 @@ follow_log(const struct call *call, uint32_t log, bool fresh)
 	return false;
 }
 
-/* Probation gives way if it has more than its share, else the main log. */
+/* Probation gives way if it has more than its share of what may be evicted, else
+   the main log. */
 static bool
 follow_logs(const struct call *call, const struct survey *s, bool fresh)
 {
+	uint64_t all = call->m->segment->geometry.request.extent_count;
+	uint64_t here = all - s->written[LOG_LASTING];
 	bool probation = s->written[LOG_PROBATION] * call->m->extent_bytes >
-			 place_probation_bytes(call->m);
+			 place_probation_bytes(call->m) / all * here;
 
 	return follow_log(call, probation ? LOG_PROBATION : LOG_MAIN, fresh) ||
 	       follow_log(call, probation ? LOG_MAIN : LOG_PROBATION, fresh);

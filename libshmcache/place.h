@@ -36,8 +36,9 @@
 void place_choose(const struct call *call, const struct key *key,
     const struct found *old, uint32_t bytes, struct entry_content *entry);
 
-/* The bytes of extents that probation may have before it gives way; 0: the policy
-   has none. */
+/* The bytes of extents that probation may have before it gives way, if none is of
+   the lasting log, else of a share as large of the others; 0: the policy has no
+   probation. */
 uint64_t place_probation_bytes(const struct mapping *m);
 
 /* Of an entry that is written to this log now. */

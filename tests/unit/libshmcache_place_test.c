@@ -232,6 +232,70 @@ one_entry_moves_the_border_by_an_eighth_at_most(void **state)
 	}
 }
 
+static void
+set_for(struct shmcache *cache, const char *name, unsigned n, int64_t ttl_ms)
+{
+	char key[32], value[200] = { 0 };
+
+	test_key(key, name, n);
+	assert_int_equal(shmcache_set(cache, key, strlen(key), value,
+			     sizeof(value), ttl_ms, 0),
+	    0);
+}
+
+static unsigned
+extents_of(const struct shmcache *cache, uint32_t log)
+{
+	struct shm_segment *s = cache->mapping->segment;
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < s->geometry.request.extent_count; i++) {
+		struct shm_extent e = shm_arena_state(s, i);
+
+		count += (e.state == SHM_ACTIVE || e.state == SHM_SEALED) &&
+			 e.log == log;
+	}
+	return count;
+}
+
+/* Half of what entries that never expire leave: not half of all, for which there
+   is no room, so that nothing would be left to the main log. */
+static void
+share_is_of_what_may_be_evicted(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+	uint32_t all;
+
+	(void)state;
+	o.policy = "s3fifo";
+	o.volatile_only = 1;
+	cache = test_cache_of(&o);
+	all = cache->mapping->segment->geometry.request.extent_count;
+	for (unsigned n = 0; extents_of(cache, LOG_LASTING) < all * 6 / 10; n++)
+		set_for(cache, "last", n, SHMCACHE_TTL_NONE);
+	for (unsigned n = 0; n < 2000; n++) {
+		struct call call = test_enter(cache);
+		char text[32];
+		struct key key;
+
+		test_key(text, "old", n);
+		index_key(call.m, text, strlen(text), &key);
+		ghost_add(call.m, &key, true); /* to the main log */
+		call_leave();
+		set_for(cache, "old", n, 3600000);
+	}
+	assert_in_range(extents_of(cache, LOG_MAIN), all / 5, all);
+	cache->mapping->shared->probation_bytes =
+	    cache->mapping->arena_bytes / 2;
+	for (unsigned n = 0; n < 2000; n++)
+		set_for(cache, "new", n, 3600000);
+	assert_in_range(extents_of(cache, LOG_PROBATION), all / 8, all / 4);
+	assert_in_range(extents_of(cache, LOG_MAIN), all / 10, all / 4);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
@@ -242,6 +306,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(probation_shrinks_where_that_brings_hits),
 	TEST(large_entries_move_the_border_less),
 	TEST(one_entry_moves_the_border_by_an_eighth_at_most),
+	cmocka_unit_test(share_is_of_what_may_be_evicted),
 	cmocka_unit_test(other_policies_have_no_probation),
 	TEST(damaged_border_is_kept_in_bounds),
 };
