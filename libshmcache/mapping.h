@@ -9,7 +9,8 @@
  * own, which every get reads.  `record`, in the same line, is changed by CAS, by
  * who records.  The words of the tag table are as `flush` for tags (invalidate.h).
  * `position` and `probation_bytes` are what place.h keeps, by fetch-and-add and by
- * CAS; `mean_bytes` what evictors store, plainly: an estimate.
+ * CAS; the former is read by hits, the latter not, and is in another line.
+ * `mean_bytes` is what evictors store, plainly: an estimate.
  *
  * struct mapping is private: the attachment and what was read from that page.
  * A handle's mapping is reached through liburcu: it is replaced as a whole and
@@ -65,13 +66,13 @@ struct cache_shared {
 	uint8_t pad2[48];
 	uint64_t swept_ms;   /* when a sweep ended; 0 never; plain stores */
 	uint64_t asked_tags; /* constant; 0: not said */
-	uint8_t pad3[48];
+	uint64_t probation_bytes; /* that its log may have; else it gives way */
+	uint8_t pad3[40];
 	uint64_t position[CACHE_LOGS]; /* of each log: ticks begun */
 	uint64_t mean_bytes;           /* of an entry in an extent */
 	uint64_t next_load_ns;         /* token bucket of loads (load.h); CAS */
-	uint64_t fence;           /* application locks taken; fetch-and-add */
-	uint64_t probation_bytes; /* that its log may have; else it gives way */
-	uint8_t pad4[8];
+	uint64_t fence; /* application locks taken; fetch-and-add */
+	uint8_t pad4[16];
 	uint8_t reserved[4096 - 512];
 };
 
@@ -81,6 +82,7 @@ static_assert(offsetof(struct cache_shared, seq) == 256, "layout");
 static_assert(offsetof(struct cache_shared, flush) == 320, "layout");
 static_assert(offsetof(struct cache_shared, record) == 328, "layout");
 static_assert(offsetof(struct cache_shared, swept_ms) == 384, "layout");
+static_assert(offsetof(struct cache_shared, probation_bytes) == 400, "layout");
 static_assert(offsetof(struct cache_shared, position) == 448, "layout");
 static_assert(sizeof(struct cache_shared) == 4096, "layout");
 
