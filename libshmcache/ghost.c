@@ -2,12 +2,13 @@
 /* ghost.c - the table of fingerprints */
 #include "libshmcache/ghost.h"
 
-/* The lowest bit of a ghost says which log it left, the others are its print;
-   0 is an empty place. */
+/* The lowest bit of a ghost says which log it left, the others are its print, or
+   that it was taken; 0 is an empty place. */
 #define GHOST_BITS (GHOST_PRINT_BITS + 1)
 #define GHOST_MASK ((1ull << GHOST_BITS) - 1)
 #define OF_MAIN    1u
-#define PRINTS     ((1ull << GHOST_PRINT_BITS) - 1) /* but for 0 */
+#define TAKEN      ((1ull << GHOST_PRINT_BITS) - 1)
+#define PRINTS     (TAKEN - 1) /* but for 0 and TAKEN */
 #define WORD_BITS  (GHOST_BITS * GHOSTS_PER_WORD)
 #define WORD_MASK  ((1ull << WORD_BITS) - 1)
 
@@ -64,14 +65,12 @@ ghost_take(const struct mapping *m, const struct key *key)
 	uint64_t *word = word_of(m, key);
 	uint64_t old = shm_load64(word);
 	unsigned shift = find(old, print_of(key));
-	uint64_t newer = old & ((1ull << shift) - 1);
 	struct ghost ghost = { .there = shift < WORD_BITS };
 
 	if (!ghost.there)
 		return ghost;
 	ghost.of_main = (old >> shift & OF_MAIN) != 0;
 	ghost.pull = shift == 0 ? pull_of(old & WORD_MASK) : 0;
-	(void)shm_cas64(
-	    word, old, newer | old >> (shift + GHOST_BITS) << shift);
+	(void)shm_cas64(word, old, old | TAKEN << (shift + 1));
 	return ghost;
 }

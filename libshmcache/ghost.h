@@ -17,7 +17,8 @@
  * they have left it.  A word tells by itself: where its newest is taken, the
  * others are a sample of what left beside it.  So a return pulls by the number
  * of those that left the other log, and over all words the pulls of the two
- * cancel where equal shares of both come back.
+ * cancel where equal shares of both come back.  What is taken keeps its place
+ * until it falls out: without those that came back it would be no sample.
  */
 #ifndef LIBSHMCACHE_GHOST_H
 #define LIBSHMCACHE_GHOST_H

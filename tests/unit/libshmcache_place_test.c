@@ -86,12 +86,26 @@ newest_of_a_word_pulls(void **state)
 	leave(*state, 4, true);
 	leave(*state, 5, false);
 	assert_int_equal(come_back(*state, 4).pull, 0); /* not the newest */
-	assert_int_equal(come_back(*state, 5).pull, 2);
-	assert_int_equal(come_back(*state, 3).pull, 2);
+	assert_int_equal(come_back(*state, 5).pull, 3);
+	assert_int_equal(come_back(*state, 3).pull, 0); /* nor after it */
 	leave(*state, 6, false);
 	leave(*state, 7, false);
 	leave(*state, 8, true);
-	assert_int_equal(come_back(*state, 8).pull, -2);
+	assert_int_equal(come_back(*state, 8).pull, -3);
+}
+
+/* Else the log of which nothing comes back would look the larger. */
+static void
+those_that_came_back_still_count(void **state)
+{
+	(void)state;
+	leave(*state, 1, false);
+	leave(*state, 2, false);
+	assert_true(come_back(*state, 1).there);
+	assert_true(come_back(*state, 2).there);
+	assert_false(come_back(*state, 2).there);
+	leave(*state, 3, true);
+	assert_int_equal(come_back(*state, 3).pull, -2);
 }
 
 static uint64_t
@@ -302,6 +316,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(ghost_is_taken_once),
 	TEST(oldest_of_a_word_is_forgotten),
 	TEST(newest_of_a_word_pulls),
+	TEST(those_that_came_back_still_count),
 	TEST(probation_grows_where_that_brings_hits),
 	TEST(probation_shrinks_where_that_brings_hits),
 	TEST(large_entries_move_the_border_less),
