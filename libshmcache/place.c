@@ -93,19 +93,32 @@ move_border(const struct mapping *m, const struct ghost *ghost, uint32_t bytes)
 		(void)shm_cas64(word, old, bound(m, from + step));
 }
 
+/* Does it go to the main log at once?  Of those that left that every second does,
+   another half at another time. */
+static bool
+goes_back(
+    const struct mapping *m, const struct key *key, const struct ghost *ghost)
+{
+	uint64_t turn = key->hash >> GHOST_PRINT_BITS ^
+			shm_load64(&m->shared->position[LOG_MAIN]);
+
+	return ghost->there && (!ghost->of_main || (turn & 1) != 0);
+}
+
 /* The log of a new entry: a key that comes back has been on probation. */
 static void
 choose_log(const struct call *call, const struct key *key, uint32_t bytes,
     struct entry_content *entry)
 {
 	struct ghost ghost = ghost_take(call->m, key);
+	bool back = goes_back(call->m, key, &ghost);
 
-	if (!ghost.there) {
+	if (!back)
 		entry->log = LOG_PROBATION;
+	if (!ghost.there)
 		return;
-	}
 	stats_count(call->peer, COUNT_ghost_hits);
-	entry->ref = ghost.of_main; /* not for the first time */
+	entry->ref = back && ghost.of_main; /* not for the first time */
 	move_border(call->m, &ghost, bytes);
 }
 

@@ -3,8 +3,9 @@
  * place.h - where a new entry goes, and how far back in its log it lies
  *
  * A key that is there keeps its log and its marks; one that left probation not
- * long ago (ghost.h) goes to the main log; others to probation, if the policy
- * has one.  Where only volatile entries may be evicted, those that never expire
+ * long ago (ghost.h) goes to the main log, and so does half of what left that
+ * (if all did, a loop over a little more than fits would push all of itself out);
+ * others go to probation, if the policy has one.  Where only volatile entries may be evicted, those that never expire
  * have a log of their own, whose extents are never emptied but cleaned.
  *
  * How much room probation has: a key that comes back soon after it has left a

@@ -37,6 +37,7 @@ struct ideal {
 	struct past *past;
 	uint64_t position; /* bytes that have entered probation */
 	uint64_t left;     /* objects evicted so far */
+	uint64_t turn;     /* every second goes back to the main part */
 	double of_main;    /* share of the main part in them, lately */
 	double mean_bytes; /* of those that were looked at lately */
 	double probation;  /* bytes it may have */
@@ -167,7 +168,7 @@ insert(struct sim *s, uint32_t key, uint32_t bytes)
 {
 	struct ideal *t = s->own;
 	struct past *past = &t->past[key];
-	bool known = s->node[key].queue != 0;
+	bool known = s->node[key].queue != 0, back;
 
 	if (bytes > s->capacity_bytes) {
 		s->refused++;
@@ -185,10 +186,11 @@ insert(struct sim *s, uint32_t key, uint32_t bytes)
 		else
 			shrink_main(s);
 	}
-	s->node[key].mark = known && past->of_main;
+	back = known && (!past->of_main || (t->turn++ & 1) != 0);
+	s->node[key].mark = back && past->of_main;
 	past->position = t->position;
-	t->position += known ? 0 : bytes;
-	queue_push(s, known ? MAIN : PROBATION, key, bytes);
+	t->position += back ? 0 : bytes;
+	queue_push(s, back ? MAIN : PROBATION, key, bytes);
 }
 
 const struct reference reference_ideal = { .name = "ideal",
