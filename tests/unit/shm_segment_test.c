@@ -159,6 +159,9 @@ places_that_cannot_hold_a_segment_are_named(void **state)
 	assert_int_equal(shm_segment_create("/proc/shmcache.test", &r,
 			     TEST_SIGNATURE, 0600, NULL, NULL),
 	    SHM_EFILESYSTEM);
+	assert_int_equal(shm_segment_create("/shmcache.test", &r,
+			     TEST_SIGNATURE, 0600, NULL, NULL),
+	    SHM_EFILESYSTEM);
 	assert_int_equal(shm_segment_create("/dev/shm/shmcache.no/such", &r,
 			     TEST_SIGNATURE, 0600, NULL, NULL),
 	    -ENOENT);
@@ -266,6 +269,11 @@ every_damaged_offset_is_corrupt(void **state)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	(void)state;
+	damage(path, offsetof(struct shm_header_shared, header_bytes),
+	    &(uint32_t){ SHM_HEADER_BYTES + 1 }, 4);
+	assert_int_equal(try_attach(path, TEST_SIGNATURE), SHM_ECORRUPT);
+	damage(path, offsetof(struct shm_header_shared, header_bytes),
+	    &(uint32_t){ SHM_HEADER_BYTES }, 4);
 	assert_int_equal(
 	    pread(fd, before, sizeof(before), (off_t)first), sizeof(before));
 	assert_int_equal(close(fd), 0);
