@@ -54,6 +54,7 @@ judge(int result)
 	CHECK_SAY(strstr(shmcache_strerror(result), "nknown") == NULL,
 	    "error %d has no text", result);
 	CHECK(shmcache_last_error()[0] != '\0');
+	count_marker(); /* what follows is the test's */
 	test_exit(ENDED_SO);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "tests/support/cache.h"
 #include "tests/support/child.h"
+#include "tests/support/counts.h"
 #include "tests/support/run.h"
 #include "tests/support/tool.h"
 
@@ -589,6 +590,7 @@ die_attached(void *argument)
 	cache_set_text(doomed->cache, "child", "was here");
 	atomic_fetch_add(doomed->attached, 1);
 	await_at_least(doomed->attached, 2);
+	keep_counts();
 	_exit(0);
 }
 

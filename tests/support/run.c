@@ -8,6 +8,8 @@
  */
 #include "tests/support/run.h"
 
+#include "tests/support/counts.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -38,17 +40,12 @@ static sigset_t waited_signals;
 static sigset_t original_signals;
 static char *skip_reason; /* shared with the cases */
 
-/* Present in builds with gcov only: an _exit() would lose the counts. */
-void __gcov_dump(void) __attribute__((weak));
-
 void
 test_exit(int code)
 {
 	fflush(stdout);
 	fflush(stderr);
-	if (__gcov_dump != NULL) {
-		__gcov_dump();
-	}
+	keep_counts();
 	_exit(code);
 }
 

@@ -419,7 +419,7 @@ use_in_grandchild(void *context)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(use_in_child(context));
+		test_child_exit(use_in_child(context));
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return 99;
 	return WEXITSTATUS(status) != 0 ? WEXITSTATUS(status)
@@ -446,7 +446,7 @@ handle_works_in_a_child_without_fork_handlers(void **state)
 	test_set_ok(cache, "parent", "value");
 	pid = _Fork();
 	if (pid == 0)
-		_exit(use_in_child(cache));
+		test_child_exit(use_in_child(cache));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_true(test_has(cache, "child", "value"));

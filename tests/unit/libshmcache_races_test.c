@@ -1385,7 +1385,7 @@ threads_of_a_child_find_its_handles_once(void **state)
 
 		if (pid == 0) {
 			(void)alarm(10);
-			_exit(recover_with_other(at));
+			test_child_exit(recover_with_other(at));
 		}
 		assert_true(pid > 0);
 		assert_int_equal(waitpid(pid, &status, 0), pid);

@@ -5,6 +5,8 @@
 #endif
 #include "tests/unit/support.h"
 
+#include "tests/support/counts.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
@@ -140,6 +142,13 @@ become_child(void)
 	(void)alarm(test_patience(CHILD_SECONDS));
 }
 
+void
+test_child_exit(int code)
+{
+	keep_counts();
+	_exit(code);
+}
+
 int
 test_child_run(test_child_body *body, void *context)
 {
@@ -150,7 +159,7 @@ test_child_run(test_child_body *body, void *context)
 	pid = fork();
 	if (pid == 0) {
 		become_child();
-		_exit(body(context));
+		test_child_exit(body(context));
 	}
 	assert_true(pid > 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -166,6 +175,7 @@ run_and_pause(test_child_body *body, void *context, int out)
 
 	become_child();
 	result = (char)body(context);
+	keep_counts();
 	(void)!write(out, &result, 1);
 	for (;;)
 		(void)pause();

@@ -60,6 +60,9 @@ void test_random(struct prng *prng, uint64_t salt);
 /* What a child does; 0 is success. */
 typedef int test_child_body(void *context);
 
+/* Ends a child that the test has forked by itself. */
+_Noreturn void test_child_exit(int code);
+
 /* Forks; the child ends with the body's result (0 to 255).  Returns that, or
    1000 + the signal that killed it; it is given 60 seconds. */
 int test_child_run(test_child_body *body, void *context);
