@@ -510,6 +510,161 @@ filters_are_copied_whole(void **state)
 	free(bits);
 }
 
+/* A build is published, or the filter dropped, while others begin or publish
+   theirs. */
+
+static int published;
+
+static void
+build_one(void)
+{
+	begin_build();
+	add_one();
+}
+
+static void
+publish_first(void)
+{
+	published = filter_publish(m, generations[0]);
+}
+
+static bool
+is_published_or_refused(void)
+{
+	struct call call = enter();
+	bool right = published == 0 ? filter_may_have(&call, "one", 3) &&
+					  !filter_may_have(&call, "another", 7)
+				    : published == SHMCACHE_ESTALE;
+
+	call_leave();
+	return right && filter_publish(m, generations[1]) == 0;
+}
+
+static void
+builds_are_published_once(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    build_one, publish_first, begin_second, is_published_or_refused });
+}
+
+static void
+use_one_and_build(void)
+{
+	use_one();
+	build_one();
+}
+
+static void
+drop_filter(void)
+{
+	(void)filter_drop(m);
+}
+
+/* Dropped before it: the new one is in use. */
+static bool
+is_dropped_or_new(void)
+{
+	uint32_t used = (uint32_t)shm_load64(&m->filter->state[0]);
+	struct call call = enter();
+	bool in_use = !filter_may_have(&call, "another", 7);
+
+	call_leave();
+	return published == 0 && (used & ~(1u << 31)) == generations[0] &&
+	       in_use == (used == generations[0]);
+}
+
+static void
+filters_are_dropped_whole(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    use_one_and_build, drop_filter, publish_first, is_dropped_or_new });
+}
+
+/* A key that is in this filter and in the next two. */
+
+static bool may_have;
+
+static void
+ask_for_one(void)
+{
+	struct call call = enter();
+
+	may_have = filter_may_have(&call, "one", 3);
+	call_leave();
+}
+
+static void
+use_two_more(void)
+{
+	use_one();
+	use_one();
+}
+
+static bool
+is_there(void)
+{
+	return may_have;
+}
+
+static void
+keys_stay_while_filters_change(void **state)
+{
+	(void)state;
+	run_race(
+	    &(struct race){ use_one, ask_for_one, use_two_more, is_there });
+}
+
+/* Others publish and begin again and again: nobody waits for them. */
+
+static bool
+change_now_and_then(void *between, uint64_t step)
+{
+	if (step % *(const uint64_t *)between == 0)
+		let_other(
+		    *(const uint64_t *)between == 1 ? begin_second : use_one);
+	return true;
+}
+
+static void
+ask_for_another(void *unused)
+{
+	struct call call = enter();
+
+	(void)unused;
+	may_have = filter_may_have(&call, "another", 7);
+	call_leave();
+}
+
+static void
+save_filter(void *path)
+{
+	copying = shmcache_filter_save(cache, path);
+}
+
+static void
+filters_that_never_rest_are_given_up(void **state)
+{
+	uint64_t each = 1, some = 40;
+	char path[] = "/tmp/shmcache-races-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	(void)close(fd);
+	use_one();
+	ask_for_another(NULL);
+	assert_false(may_have);
+	(void)steps_run(change_now_and_then, &each, ask_for_another, NULL);
+	assert_true(may_have); /* nobody knows */
+	(void)steps_run(change_now_and_then, &some, save_filter, path);
+	assert_int_equal(copying, -EAGAIN);
+	save_filter(path);
+	assert_int_equal(copying, 0);
+	assert_int_equal(unlink(path), 0);
+}
+
 /* Invalidations. */
 
 static void
@@ -1436,6 +1591,10 @@ main(void)
 		RACE(builds_are_told_apart),
 		RACE(keys_are_added),
 		RACE(filters_are_copied_whole),
+		RACE(builds_are_published_once),
+		RACE(filters_are_dropped_whole),
+		RACE(keys_stay_while_filters_change),
+		RACE(filters_that_never_rest_are_given_up),
 		RACE(flushes_are_in_order),
 		RACE(recorders_lose_no_flush),
 		RACE(words_change_once),
