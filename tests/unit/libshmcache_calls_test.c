@@ -4,10 +4,12 @@
  *
  * Each call of shmcache.h and shmcache_admin.h that takes a handle is made where
  * its cache was removed, through a handle for reading only, and from within
- * another call, as a signal handler may.
+ * another call, as a signal handler may; and with nothing where something is
+ * needed.
  */
 #include "tests/unit/cache_support.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <shmcache_admin.h>
 
@@ -174,6 +176,91 @@ static const struct {
 	{ "record_end", record_end, REMOVED, RDONLY },
 };
 
+/* Without what they need. */
+CALL(get_without, shmcache_get(cache, KEY, NULL, 1, &count, &flags))
+CALL(peek_without, shmcache_peek(cache, KEY, NULL, 1, &count, &flags))
+CALL(alloc_without, shmcache_get_alloc(cache, KEY, NULL, &count, &flags))
+CALL(pinned_without, shmcache_get_pinned(cache, KEY, NULL))
+CALL(unpin_without, shmcache_unpin(cache, NULL))
+CALL(ttl_without, shmcache_ttl(cache, KEY, NULL))
+CALL(set_without, shmcache_set(cache, KEY, NULL, 1, 0, 0))
+CALL(touch_without,
+    shmcache_get_and_touch(cache, KEY, 1, NULL, 1, &count, &flags))
+CALL(count_without, shmcache_count(cache, NULL))
+CALL(scan_without, (number = 0, shmcache_scan(cache, &number, NULL, NULL, 0)))
+CALL(scan_of_none, shmcache_scan(cache, NULL, NULL, visit, NULL))
+CALL(hot_without, shmcache_hot_keys(cache, NULL, NULL))
+CALL(begin_without, shmcache_begin_load(cache, KEY, NULL, NULL, &token))
+CALL(begin_of_none, shmcache_begin_load(cache, KEY, NULL, &value, NULL))
+CALL(load_without, shmcache_get_or_load(cache, KEY, NULL, NULL, NULL, &value))
+CALL(fill_without, shmcache_fill(cache, KEY, NULL, 0, &loaded, NULL))
+CALL(fill_with_none, shmcache_fill(cache, KEY, &token, 0, NULL, NULL))
+CALL(abandon_without, shmcache_abandon(cache, NULL))
+CALL(lock_without, shmcache_lock(cache, KEY, 0, NULL))
+CALL(lock_of_none, shmcache_lock(cache, "", 0, 0, &lock))
+CALL(unlock_without, shmcache_unlock(cache, NULL))
+CALL(flush_without, shmcache_flush_begin(cache, NULL))
+CALL(end_without, shmcache_flush_end(cache, NULL))
+CALL(snapshot_without, shmcache_snapshot(cache, NULL))
+CALL(filter_without, shmcache_filter_begin(cache, NULL))
+CALL(save_without, shmcache_filter_save(cache, NULL))
+CALL(stats_without, shmcache_stats(cache, NULL, sizeof(stats)))
+CALL(processes_without, shmcache_processes(cache, NULL, 0, NULL))
+CALL(processes_of_none, shmcache_processes(cache, NULL, 1, &count))
+CALL(peers_without, shmcache_peers(cache, NULL, 0, NULL))
+CALL(peers_of_none, shmcache_peers(cache, NULL, 1, &count))
+CALL(extents_without, shmcache_extents(cache, NULL, 0, NULL))
+CALL(extents_of_none, shmcache_extents(cache, NULL, 1, &count))
+CALL(latency_without, shmcache_latency(cache, SHMCACHE_LATENCY_GET, NULL))
+CALL(latency_of_none, shmcache_latency(cache, SHMCACHE_LATENCY_KINDS, &latency))
+CALL(record_without, shmcache_record_begin(cache, 1, NULL))
+CALL(read_without, shmcache_record_read(cache, NULL, requests, 4))
+CALL(read_of_none, shmcache_record_read(cache, &recorder, NULL, 4))
+CALL(
+    read_too_many, shmcache_record_read(cache, &recorder, requests, 1ull << 32))
+CALL(record_of_none, shmcache_record_end(cache, NULL))
+
+static int (*const calls_without[])(void) = { get_without, peek_without,
+	alloc_without, pinned_without, unpin_without, ttl_without, set_without,
+	touch_without, count_without, scan_without, scan_of_none, hot_without,
+	begin_without, begin_of_none, load_without, fill_without,
+	fill_with_none, abandon_without, lock_without, lock_of_none,
+	unlock_without, flush_without, end_without, snapshot_without,
+	filter_without, save_without, stats_without, processes_without,
+	processes_of_none, peers_without, peers_of_none, extents_without,
+	extents_of_none, latency_without, latency_of_none, record_without,
+	read_without, read_of_none, read_too_many, record_of_none };
+
+/* With a key that can't be one. */
+
+#undef KEY
+#define KEY "", 0
+
+CALL(get_of_none, shmcache_get(cache, KEY, bytes, sizeof(bytes), &count, NULL))
+CALL(exists_of_none, shmcache_exists(cache, KEY))
+CALL(alloc_of_none, shmcache_get_alloc(cache, KEY, &allocated, &count, &flags))
+CALL(pinned_of_none, shmcache_get_pinned(cache, KEY, &item))
+CALL(ttl_of_none, shmcache_ttl(cache, KEY, &signed_number))
+CALL(set_of_none, shmcache_set(cache, KEY, "v", 1, 0, 0))
+CALL(delete_of_none, shmcache_delete(cache, KEY))
+CALL(touch_of_none, shmcache_touch(cache, KEY, 1000))
+CALL(add_of_none, shmcache_add(cache, KEY, "v", 1, 0, 0))
+CALL(cas_of_none, shmcache_cas(cache, KEY, "v", 1, 0, 0, 1))
+CALL(append_of_none, shmcache_append(cache, KEY, "v", 1))
+CALL(incr_of_none, shmcache_incr(cache, KEY, 1, NULL, 0, &signed_number))
+CALL(lead_of_none, shmcache_begin_load(cache, KEY, NULL, &value, &token))
+CALL(fill_of_none, shmcache_fill(cache, KEY, &token, SHMCACHE_ENOENT, NULL, 0))
+CALL(wait_of_none, shmcache_wait_load(cache, KEY, 0))
+CALL(watch_of_none, shmcache_watch_load(cache, KEY, 0, NULL, &number))
+CALL(check_of_none, shmcache_filter_check(cache, KEY))
+CALL(filter_of_none, shmcache_filter_add(cache, 0, KEY))
+
+static int (*const calls_of_none[])(void) = { get_of_none, exists_of_none,
+	alloc_of_none, pinned_of_none, ttl_of_none, set_of_none, delete_of_none,
+	touch_of_none, add_of_none, cas_of_none, append_of_none, incr_of_none,
+	lead_of_none, fill_of_none, wait_of_none, watch_of_none, check_of_none,
+	filter_of_none };
+
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
 static void
@@ -255,7 +342,38 @@ from_within_another_call(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+static void
+make_all(int (*const all[])(void), size_t how_many, int wanted)
+{
+	for (size_t i = 0; i < how_many; i++) {
+		int result = all[i]();
+
+		if (result != wanted)
+			fail_msg("call %zu: %s instead of %s", i,
+			    shmcache_strerror(result),
+			    shmcache_strerror(wanted));
+	}
+	assert_null(allocated);
+	assert_null(value.value);
+	assert_null(item.owner);
+}
+
+static void
+without_what_is_needed(void **state)
+{
+	(void)state;
+	cache = make_cache();
+	test_set_ok(cache, "key", "value");
+	make_all(calls_without, TEST_COUNT_OF(calls_without), -EINVAL);
+	make_all(calls_of_none, TEST_COUNT_OF(calls_of_none), SHMCACHE_EKEY);
+	assert_true(test_has(cache, "key", "value"));
+	assert_int_equal(test_stats(cache).extents_pinned, 0);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(without_what_is_needed),
 	cmocka_unit_test(in_a_cache_that_was_removed),
 	cmocka_unit_test(through_a_handle_for_reading_only),
 	cmocka_unit_test(from_within_another_call),
