@@ -33,9 +33,12 @@ static int
 begin_load(
     struct shmcache *cache, const char *key, struct shmcache_token *token)
 {
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
 	struct shmcache_value v = { .value = NULL };
-	int error =
-	    shmcache_begin_load(cache, key, strlen(key), NULL, &v, token);
+	int error;
+
+	o.lease_ms = LONG_MS_OF_TEST; /* however slow the machine is */
+	error = shmcache_begin_load(cache, key, strlen(key), &o, &v, token);
 
 	free(v.value);
 	return error != 0 ? error : (int)v.source;
