@@ -1174,7 +1174,18 @@ arguments_are_checked(void **state)
 	o.beta = 0;
 	o.stale_ms = 1u << 31;
 	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o = options_of(0);
+	o.refresh_percent = 101;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o = options_of(0);
+	o.on_timeout = SHMCACHE_TIMEOUT_STALE + 1;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o = options_of(0);
+	o.on_limit = SHMCACHE_LIMIT_NEGATIVE + 1;
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
 	o = (struct shmcache_load_options){ .struct_bytes = 0 };
+	assert_int_equal(get(&s, &o, ""), -EINVAL);
+	o.struct_bytes = sizeof(o) + 1;
 	assert_int_equal(get(&s, &o, ""), -EINVAL);
 	assert_int_equal(s.loads, 0);
 	assert_int_equal(
@@ -1192,6 +1203,43 @@ removed_cache_keeps_nobody_from_loading(void **state)
 	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD_ONLY);
 	assert_int_equal(get(&s, NULL, "value"), SHMCACHE_FROM_LOAD_ONLY);
 	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Who may only read gets what is there, and loads the rest for himself. */
+static void
+reader_loads_for_himself(void **state)
+{
+	struct shmcache_options options = test_options(),
+				readers = SHMCACHE_OPTIONS_INIT;
+	struct source s = { .value = "source's" };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache *writer;
+	uint64_t build;
+
+	(void)state;
+	options.filter_items = 100;
+	writer = test_cache_of(&options);
+	readers.read_only = 1;
+	readers.open_mode = SHMCACHE_ATTACH;
+	assert_int_equal(shmcache_open(writer->path, &readers, &s.cache), 0);
+	assert_int_equal(get(&s, NULL, "source's"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(get(&s, NULL, "source's"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(s.loads, 2);
+	assert_true(test_lacks(writer, "key"));
+	assert_int_equal(shmcache_set(writer, "key", 3, "stored", 6, 0, 5), 0);
+	assert_int_equal(get(&s, NULL, "stored"), SHMCACHE_FROM_CACHE);
+	assert_int_equal(shmcache_delete(writer, "key", 3), 0);
+	/* What the source can't have is not asked for. */
+	o.use_filter = 1;
+	assert_int_equal(get(&s, &o, "source's"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(shmcache_filter_begin(writer, &build), 0);
+	assert_int_equal(shmcache_filter_publish(writer, build), 0);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(shmcache_filter_add(writer, 0, "key", 3), 0);
+	assert_int_equal(get(&s, &o, "source's"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(s.loads, 4);
+	assert_int_equal(shmcache_close(s.cache), 0);
+	assert_int_equal(shmcache_close(writer), 0);
 }
 
 /* Calls of one key by threads: one load. */
@@ -2115,6 +2163,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(any_error_of_a_loader_is_kept),
 	cmocka_unit_test(arguments_are_checked),
 	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
+	cmocka_unit_test(reader_loads_for_himself),
 	cmocka_unit_test(threads_share_a_load),
 	cmocka_unit_test(thread_that_ended_leads_no_more),
 	cmocka_unit_test(failure_from_before_a_delete_is_not_shared),

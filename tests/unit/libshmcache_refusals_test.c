@@ -63,6 +63,7 @@ arguments_are_refused(void **state)
 {
 	struct shmcache_scan_options o = SHMCACHE_SCAN_OPTIONS_INIT;
 	struct shmcache_item item = { .value = NULL };
+	uint32_t pin;
 	char buffer[4];
 
 	(void)state;
@@ -76,12 +77,121 @@ arguments_are_refused(void **state)
 	o.prefix_bytes = 0;
 	o.values = 2;
 	assert_int_equal(scan_with(&o), -EINVAL);
+	o.values = 0;
+	o.reserved = 1;
+	assert_int_equal(scan_with(&o), -EINVAL);
+	o.reserved = 0;
+	o.glob_bytes = 1;
+	assert_int_equal(scan_with(&o), -EINVAL);
 	assert_int_equal(shmcache_delete_prefix(cache, NULL, 3, NULL), -EINVAL);
 	assert_int_equal(shmcache_unpin(cache, NULL), -EINVAL);
 	assert_int_equal(shmcache_unpin(cache, &item), -EINVAL);
+	assert_int_equal(shmcache_get_pinned(cache, "key", 3, &item), 0);
+	pin = item.pin;
+	item.pin = SHM_PIN_HANDLES - 1;
+	assert_int_equal(shmcache_unpin(cache, &item), -EINVAL);
+	item.pin = SHM_PIN_END;
+	assert_int_equal(shmcache_unpin(cache, &item), -EINVAL);
+	item.pin = pin;
+	assert_int_equal(shmcache_unpin(cache, &item), 0);
+	assert_int_equal(shmcache_get_and_touch(cache, "key", 3,
+			     SHMCACHE_TTL_NONE - 1, buffer, 4, NULL, NULL),
+	    -EINVAL);
 	assert_int_equal(
 	    shmcache_get(cache, "key", 3, NULL, sizeof(buffer), NULL, NULL),
 	    -EINVAL);
+}
+
+/* Numbers of this cache's name that no scan gave out. */
+static void
+cursors_that_no_scan_gave_out_are_refused(void **state)
+{
+	struct shmcache_scan_options o = SHMCACHE_SCAN_OPTIONS_INIT;
+	uint64_t slots = cache->mapping->bucket_count * INDEX_BUCKET_SLOTS;
+	unsigned ageless = 0;
+	uint64_t cursor = 0, wrong_ones[2];
+
+	(void)state;
+	o.max_slots = 1;
+	assert_in_range(shmcache_scan(cache, &cursor, &o, see, &ageless), 0, 1);
+	assert_int_not_equal(cursor, 0);
+	wrong_ones[0] = cursor - 1;
+	wrong_ones[1] = cursor - 1 + slots;
+	for (unsigned i = 0; i < 2; i++) {
+		cursor = wrong_ones[i];
+		assert_int_equal(
+		    shmcache_scan(cache, &cursor, &o, see, &ageless), -EINVAL);
+		assert_true(cursor == wrong_ones[i]);
+	}
+}
+
+/* Of a cache that has neither a time to live nor samples; and of no policy. */
+static void
+what_there_is_not_is_said(void **state)
+{
+	struct shmcache_options o = test_options(),
+				readers = SHMCACHE_OPTIONS_INIT;
+	struct shmcache_item item = { .value = NULL };
+	struct shmcache *plain, *reader;
+	struct shmcache_peer_info peer;
+	size_t peers = 0;
+
+	(void)state;
+	o.default_ttl_ms = SHMCACHE_TTL_NONE;
+	o.latency_sample = SHMCACHE_SAMPLE_OFF;
+	plain = test_cache_of(&o);
+	test_set_ok(plain, "key", "value");
+	assert_int_equal(test_stats(plain).default_ttl_ms, 0);
+	assert_int_equal(test_stats(plain).latency_sample, 0);
+	assert_int_equal(shmcache_peers(plain, &peer, 1, &peers), 0);
+	assert_int_equal(peers, 1);
+	assert_int_equal(peer.idle_ms, -1);
+	assert_int_equal(peer.operations, 1);
+	assert_string_equal(shmcache_policy_name(12345), "unknown");
+	readers.read_only = 1;
+	readers.open_mode = SHMCACHE_ATTACH;
+	assert_int_equal(shmcache_open(plain->path, &readers, &reader), 0);
+	assert_int_equal(
+	    shmcache_get_pinned(reader, "none", 4, &item), SHMCACHE_ENOENT);
+	assert_null(item.value);
+	assert_int_equal(shmcache_close(reader), 0);
+	assert_int_equal(shmcache_close(plain), 0);
+}
+
+/* What a damaged table says is told as far as it means anything. */
+static void
+damaged_tables_are_told_of(void **state)
+{
+	struct shm_segment *s = cache->mapping->segment;
+	struct shm_peer_shared *slot = &shm_peer_table(s)[20];
+	struct shmcache_stats sound = test_stats(cache), told;
+	struct shmcache_peer_info peers[24];
+	uint64_t *state_word = &shm_extent_table(s)[3].state;
+	uint64_t was = *state_word;
+	size_t count = 0;
+
+	(void)state;
+	slot->claim = SHM_CLAIM_LIVE | 1u << 2 | 0xfffull << 28;
+	slot->pins[SHM_PIN_ENTRY] = 1u << 20; /* there is no such extent */
+	*state_word = UINT64_MAX;
+	cache->mapping->shared->created_ms = UINT64_MAX; /* to come */
+	told = test_stats(cache);
+	assert_int_equal(told.peers, sound.peers + 1);
+	assert_int_equal(told.extents_pinned, sound.extents_pinned);
+	assert_int_equal(told.extents_free + told.extents_active +
+			     told.extents_sealed + told.extents_evicting +
+			     told.extents_limbo,
+	    sound.extents - 1);
+	assert_int_equal(told.created_age_ms, 0);
+	assert_int_equal(shmcache_peers(cache, peers, 24, &count), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(peers[1].slot, 20);
+	assert_int_equal(peers[1].pid, 0);
+	assert_int_equal(peers[1].alive, 0);
+	assert_int_equal(peers[1].pins, 1);
+	slot->claim = 0;
+	slot->pins[SHM_PIN_ENTRY] = 0;
+	*state_word = was;
 }
 
 /* A handler of a signal that came within a call makes others. */
@@ -351,6 +461,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		REFUSAL(options_are_refused_with_the_reason),
 		REFUSAL(arguments_are_refused),
+		REFUSAL(cursors_that_no_scan_gave_out_are_refused),
+		REFUSAL(what_there_is_not_is_said),
+		REFUSAL(damaged_tables_are_told_of),
 		REFUSAL(no_call_within_a_call),
 		REFUSAL(asking_claims_no_slot),
 		REFUSAL(tentative_words_are_not_seen),

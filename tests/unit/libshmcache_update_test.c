@@ -577,7 +577,136 @@ many_keys_of_no_cache(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Stores through another entry, as sets are sampled. */
+static void
+updates_are_sampled(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache_latency latency;
+	struct shmcache *cache;
+
+	(void)state;
+	o.latency_sample = 1;
+	cache = test_cache_of(&o);
+	assert_int_equal(shmcache_add(cache, "k", 1, "v", 1, 0, 0), 0);
+	assert_int_equal(shmcache_append(cache, "k", 1, "w", 1), 0);
+	assert_int_equal(
+	    shmcache_add(cache, "k", 1, "v", 1, 0, 0), SHMCACHE_EPRESENT);
+	assert_int_equal(
+	    shmcache_latency(cache, SHMCACHE_LATENCY_SET, &latency), 0);
+	assert_int_equal(latency.samples, 3);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* What a counter was that has expired, or was flushed, is not counted on. */
+static void
+counters_that_are_over_start_anew(void **state)
+{
+	const int64_t initial = 100;
+	struct shmcache *cache = test_cache();
+	int64_t value = 0;
+
+	(void)state;
+	assert_int_equal(
+	    shmcache_incr(cache, "n", 1, 1, &initial, 3600000, &value), 0);
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(value, 101);
+	test_expire(cache, "n");
+	assert_int_equal(incr(cache, "n", 1, &value), SHMCACHE_ENOENT);
+	assert_int_equal(
+	    shmcache_incr(cache, "n", 1, 1, &initial, 0, &value), 0);
+	assert_int_equal(value, 100);
+	assert_int_equal(incr(cache, "n", 1, &value), 0);
+	assert_int_equal(shmcache_flush(cache), 0);
+	assert_int_equal(incr(cache, "n", 1, &value), SHMCACHE_ENOENT);
+	assert_int_equal(value, 101);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Twenty digits: the last one does not fit 64 bits, or the last but one. */
+static void
+numbers_that_do_not_fit_are_none(void **state)
+{
+	static const char *const numbers[] = { "99999999999999999999",
+		"9223372036854775808", "-9223372036854775809" };
+	struct shmcache *cache = test_cache();
+	int64_t value = 5;
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(numbers); i++) {
+		test_set_ok(cache, "n", numbers[i]);
+		assert_int_equal(
+		    incr(cache, "n", 1, &value), SHMCACHE_ENOTNUMBER);
+		assert_true(test_has(cache, "n", numbers[i]));
+	}
+	assert_int_equal(value, 5);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* A large value over a small one, and over a large one: it is copied with its own
+   place pinned alone. */
+static void
+large_values_replace_small_ones(void **state)
+{
+	static char large[8000], read[8000];
+	struct shmcache_options o = test_options();
+	struct shmcache *cache;
+	size_t bytes = 0;
+
+	(void)state;
+	o.extent_bytes = 64u << 10;
+	o.capacity_bytes = 4u << 20;
+	cache = test_cache_of(&o);
+	test_set_ok(cache, "k", "small");
+	for (unsigned i = 0; i < 2; i++) {
+		memset(large, 'a' + (int)i, sizeof(large));
+		assert_int_equal(
+		    shmcache_set(cache, "k", 1, large, sizeof(large), 0, 0), 0);
+		assert_int_equal(shmcache_get(cache, "k", 1, read, sizeof(read),
+				     &bytes, NULL),
+		    0);
+		assert_int_equal(bytes, sizeof(large));
+		assert_memory_equal(read, large, sizeof(large));
+	}
+	assert_int_equal(test_stats(cache).extents_pinned, 0);
+	test_assert_sound(cache);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+/* Of a value that has no expiry yet, into a buffer that is too small: its length
+   is said, and it gets none. */
+static void
+get_and_touch_into_too_small_a_buffer_touches_nothing(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_get_request request = {
+		.key = "k", .key_bytes = 1, .buffer_bytes = 8
+	};
+	int64_t ttl_ms = 5;
+	size_t bytes = 0;
+	char buffer[2];
+
+	(void)state;
+	test_set_ok(cache, "k", "value");
+	assert_int_equal(shmcache_get_and_touch(cache, "k", 1, 5000, buffer,
+			     sizeof(buffer), &bytes, NULL),
+	    SHMCACHE_EBUFFER);
+	assert_int_equal(bytes, 5);
+	assert_int_equal(shmcache_ttl(cache, "k", 1, &ttl_ms), 0);
+	assert_int_equal(ttl_ms, SHMCACHE_TTL_NONE);
+	/* Of many keys, the one without a buffer is refused. */
+	(void)shmcache_multi_get(cache, &request, 1);
+	assert_int_equal(request.result, -EINVAL);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(updates_are_sampled),
+	cmocka_unit_test(counters_that_are_over_start_anew),
+	cmocka_unit_test(numbers_that_do_not_fit_are_none),
+	cmocka_unit_test(large_values_replace_small_ones),
+	cmocka_unit_test(get_and_touch_into_too_small_a_buffer_touches_nothing),
 	cmocka_unit_test(add_stores_only_what_is_not_there),
 	cmocka_unit_test(replace_stores_only_what_is_there),
 	cmocka_unit_test(cas_needs_the_version_that_is_there),
