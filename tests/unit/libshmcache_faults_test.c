@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -23,6 +24,8 @@
 
 /* Sanitizers have functions of these names. */
 #if !TEST_SANITIZED && defined(__GLIBC__)
+
+#define SYS_FUTEX_WAITV 449 /* (on every processor) */
 
 enum call_name {
 	NONE,
@@ -38,6 +41,8 @@ enum call_name {
 	KEY_CREATE,
 	SETSPECIFIC,
 	GETATTR,
+	CREATE,
+	WAITV,
 };
 
 /* `times` calls of `of`, after `passes` of them, fail with `error`; 0: they do a
@@ -81,6 +86,24 @@ fails(enum call_name of)
 		return false;
 	errno = fault.error;
 	return true;
+}
+
+/* Also for this file's own: they all end here. */
+long
+syscall(long number, ...)
+{
+	long (*make)(long, ...);
+	va_list arguments;
+	long a[6];
+
+	if (number == SYS_FUTEX_WAITV && fails(WAITV))
+		return -1;
+	va_start(arguments, number);
+	for (unsigned i = 0; i < TEST_COUNT_OF(a); i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	*(void **)&make = dlsym(RTLD_NEXT, "syscall");
+	return make(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 #define FEW 3u
@@ -181,6 +204,18 @@ pthread_setspecific(pthread_key_t key, const void *value)
 
 	*(void **)&set = dlsym(RTLD_NEXT, "pthread_setspecific");
 	return is_due(SETSPECIFIC) ? fault.error : set(key, value);
+}
+
+int
+pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+    void *(*run)(void *), void *argument)
+{
+	int (*create)(
+	    pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	*(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
+	return is_due(CREATE) ? fault.error
+			      : create(thread, attributes, run, argument);
 }
 
 int
@@ -564,6 +599,68 @@ thread_whose_end_is_not_heard_gets_no_slot(void **state)
 	test_assert_sound(cache);
 }
 
+/* Watches. */
+
+static void
+watch_needs_a_thread(void **state)
+{
+	(void)state;
+	let_fail(CREATE, 0, 1, EAGAIN);
+	assert_int_equal(shmcache_watch_fd(cache), -EAGAIN);
+	assert_int_equal(free_descriptor(), first_free);
+	let_fail(CREATE, 0, 1, EAGAIN);
+	assert_int_equal(
+	    shmcache_watch_load(cache, "key", 3, 0, NULL, NULL), -EAGAIN);
+	assert_int_equal(free_descriptor(), first_free);
+}
+
+static void
+watch_a_load(unsigned lease_ms)
+{
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
+	struct shmcache *watching = NULL; /* its thread is a new one */
+	struct pollfd p = { .events = POLLIN };
+	struct shmcache_watched w;
+	struct shmcache_value value;
+	struct shmcache_token tokens[2];
+
+	o.lease_ms = lease_ms;
+	assert_int_equal(shmcache_open(cache->path, NULL, &watching), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(shmcache_begin_load(cache, i == 0 ? "a" : "b",
+				     1, &o, &value, &tokens[i]),
+		    0);
+		assert_int_equal(value.source, SHMCACHE_LEAD);
+		assert_int_equal(
+		    shmcache_watch_load(
+			watching, i == 0 ? "a" : "b", 1, lease_ms, NULL, NULL),
+		    0);
+	}
+	p.fd = shmcache_watch_fd(watching);
+	assert_int_equal(poll(&p, 1, 30), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(shmcache_abandon(cache, &tokens[i]), 0);
+		assert_int_equal(poll(&p, 1, (int)lease_ms), 1);
+		assert_int_equal(shmcache_watch_next(watching, &w), 0);
+		assert_int_equal(w.result, 0);
+	}
+	assert_int_equal(shmcache_close(watching), 0);
+}
+
+/* An older kernel, or a filter of system calls, has no futex_waitv(2). */
+static void
+watches_do_without_waiting_for_several_words(void **state)
+{
+	static const int without[] = { ENOSYS, EPERM, EINVAL, EAGAIN };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT_OF(without); i++) {
+		let_fail(WAITV, 0, 1, without[i]);
+		watch_a_load(600000);
+		assert_int_equal(fault.times, 0);
+	}
+}
+
 #define FAULT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -581,6 +678,8 @@ main(void)
 		FAULT(calls_of_filters_are_checked),
 		FAULT(lanes_are_no_more_than_extents_bear),
 		FAULT(load_is_not_taken_for_left_where_stacks_are_unknown),
+		FAULT(watch_needs_a_thread),
+		FAULT(watches_do_without_waiting_for_several_words),
 		FAULT(thread_whose_end_is_not_heard_gets_no_slot),
 	};
 

@@ -455,6 +455,73 @@ regions_of_other_sizes_are_corrupt(void **state)
 	    attach_to_regions(page, 192 * 64, 4096, leases, ring), 0);
 }
 
+/* Whether a segment of this request, with a page of this policy, can be attached
+   to. */
+static int
+set_policy(void *policy, void *base, const struct shm_geometry *geometry)
+{
+	struct cache_shared *page =
+	    (void *)((char *)base + geometry->region[REGION_CACHE]);
+
+	page->policy = *(const uint64_t *)policy;
+	return 0;
+}
+
+static int
+attach_to_request(const struct shm_request *r, uint64_t policy)
+{
+	const char *path = test_path(test_name());
+	struct mapping *m = NULL;
+	int error;
+
+	assert_int_equal(shm_segment_create(path, r, mapping_signature(), 0600,
+			     set_policy, &policy),
+	    0);
+	error = mapping_open(path, NULL, &m);
+	if (error == 0)
+		mapping_close(m);
+	else
+		assert_non_null(shm_error_take(error));
+	assert_int_equal(unlink(path), 0);
+	return error;
+}
+
+static void
+other_parts_are_corrupt(void **state)
+{
+	struct shmcache *cache = test_cache();
+	const struct shm_request sound =
+	    cache->mapping->segment->geometry.request;
+	uint64_t policy = cache->mapping->shared->policy;
+	const struct {
+		enum region region;
+		uint64_t bytes;
+	} bad[] = {
+		{ REGION_LATENCY, 64 },
+		{ REGION_FILTER, 100 },
+		{ REGION_FILTER, 4096 },
+		{ REGION_GHOSTS, 12 },
+	};
+	struct shm_request r;
+
+	(void)state;
+	assert_int_equal(shmcache_close(cache), 0);
+	assert_int_equal(attach_to_request(&sound, policy), 0);
+	assert_int_equal(attach_to_request(&sound, 99), SHMCACHE_ECORRUPT);
+	for (size_t i = 0; i < TEST_COUNT_OF(bad); i++) {
+		r = sound;
+		r.region_bytes[bad[i].region] = bad[i].bytes;
+		assert_int_equal(
+		    attach_to_request(&r, policy), SHMCACHE_ECORRUPT);
+	}
+	r = sound;
+	r.counter_count = COUNTERS - 1;
+	assert_int_equal(attach_to_request(&r, policy), SHMCACHE_ECORRUPT);
+	r = sound;
+	r.log_count++;
+	assert_int_equal(attach_to_request(&r, policy), SHMCACHE_ECORRUPT);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(struct_of_options_may_be_older_or_newer),
 	cmocka_unit_test(options_out_of_range_are_refused),
@@ -473,6 +540,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(half_removed_cache_is_finished_by_who_opens_it),
 	cmocka_unit_test(plain_segment_is_no_cache),
 	cmocka_unit_test(regions_of_other_sizes_are_corrupt),
+	cmocka_unit_test(other_parts_are_corrupt),
 };
 
 int
