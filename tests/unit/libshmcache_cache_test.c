@@ -368,6 +368,52 @@ items_outlive_a_removed_cache(void **state)
 	assert_int_equal(shmcache_close(heir), 0);
 }
 
+/* Removed and made again and again: each item is of the cache that it was pinned
+   in, in whatever order they go. */
+static void
+items_outlive_several_removed_caches(void **state)
+{
+	static const unsigned order[] = { 1, 0, 2 };
+	struct shmcache *cache = test_cache();
+	struct shmcache_options o = test_options();
+	struct shmcache_item items[3], pinned_twice;
+	struct shmcache *heirs[3];
+	char value[2] = "0";
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		while (shmcache_is_available(cache) == 0)
+			(void)sched_yield();
+		value[0] = (char)('0' + i);
+		test_set_ok(cache, "k", value);
+		assert_int_equal(
+		    shmcache_get_pinned(cache, "k", 1, &items[i]), 0);
+		if (i == 1)
+			assert_int_equal(
+			    shmcache_get_pinned(cache, "k", 1, &pinned_twice),
+			    0);
+		assert_int_equal(shmcache_remove(cache->path), 0);
+		assert_int_equal(shmcache_open(cache->path, &o, &heirs[i]), 0);
+	}
+	test_set_ok(heirs[2], "k", "new");
+	while (!test_has(cache, "k", "new"))
+		(void)sched_yield();
+	for (unsigned i = 0; i < 3; i++) {
+		value[0] = (char)('0' + order[i]);
+		assert_memory_equal(items[order[i]].value, value, 1);
+		assert_int_equal(shmcache_close(cache), SHMCACHE_EBUSY);
+		assert_int_equal(shmcache_unpin(cache, &items[order[i]]), 0);
+	}
+	assert_int_equal(shmcache_close(cache), SHMCACHE_EBUSY);
+	assert_memory_equal(pinned_twice.value, "1", 1);
+	assert_int_equal(shmcache_unpin(cache, &pinned_twice), 0);
+	assert_null(cache->left);
+	assert_true(test_has(cache, "k", "new"));
+	assert_int_equal(shmcache_close(cache), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(shmcache_close(heirs[i]), 0);
+}
+
 static void
 stats_may_be_shorter_or_longer(void **state)
 {
@@ -453,6 +499,86 @@ handle_works_in_a_child_without_fork_handlers(void **state)
 	test_assert_sound(cache);
 }
 
+/* Whatever such a child does first. */
+
+struct pinned {
+	struct shmcache *cache;
+	struct shmcache_item item;
+};
+
+static int
+close_first(const struct pinned *p)
+{
+	return shmcache_close(p->cache) == 0 ? 0 : 10;
+}
+
+static int
+unpin_first(const struct pinned *p)
+{
+	struct shmcache_item item = p->item;
+
+	return shmcache_unpin(p->cache, &item) != SHMCACHE_ESTALE
+		   ? 11
+		   : use_in_child(p->cache);
+}
+
+static int
+watch_first(const struct pinned *p)
+{
+	return shmcache_watch_fd(p->cache) < 0 ? 12 : use_in_child(p->cache);
+}
+
+static int
+open_first(const struct pinned *p)
+{
+	struct shmcache *opened;
+
+	return shmcache_open(p->cache->path, NULL, &opened) != 0 ||
+		       use_in_child(opened) != 0 || shmcache_close(opened) != 0
+		   ? 13
+		   : use_in_child(p->cache);
+}
+
+static void
+children_without_fork_handlers_do_anything_first(void **state)
+{
+	int (*const firsts[])(const struct pinned *) = { close_first,
+		unpin_first, watch_first, open_first };
+	struct pinned p = { .cache = test_cache() };
+	struct shmcache_options o = test_options();
+	struct shmcache *heir;
+
+	(void)state;
+#if SHM_ATOMIC_BUILTINS
+	skip(); /* ThreadSanitizer lets no forked child start a thread */
+#endif
+	/* The parent has a watcher, and an item of a cache that was removed. */
+	assert_true(shmcache_watch_fd(p.cache) >= 0);
+	test_set_ok(p.cache, "k", "value");
+	assert_int_equal(shmcache_get_pinned(p.cache, "k", 1, &p.item), 0);
+	assert_int_equal(shmcache_remove(p.cache->path), 0);
+	assert_int_equal(shmcache_open(p.cache->path, &o, &heir), 0);
+	test_set_ok(heir, "parent", "value");
+	while (!test_has(p.cache, "parent", "value"))
+		(void)sched_yield();
+	for (size_t i = 0; i < TEST_COUNT_OF(firsts); i++) {
+		int status = -1;
+		pid_t pid = _Fork();
+
+		if (pid == 0) {
+			(void)alarm(60);
+			test_child_exit(firsts[i](&p));
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	assert_memory_equal(p.item.value, "value", 5);
+	assert_int_equal(shmcache_unpin(p.cache, &p.item), 0);
+	assert_int_equal(shmcache_close(p.cache), 0);
+	test_assert_sound(heir);
+	assert_int_equal(shmcache_close(heir), 0);
+}
+
 /* A fork handler that was there before the library's, and comes first. */
 
 static struct shmcache *used_by_handler;
@@ -505,11 +631,6 @@ closing_in_the_child_is_no_matter_of_the_parents(void **state)
 	assert_true(test_has(cache, "parent", "value"));
 	test_set_ok(cache, "parent", "other");
 }
-
-struct pinned {
-	struct shmcache *cache;
-	struct shmcache_item item;
-};
 
 static int
 unpin_in_child(void *context)
@@ -1153,10 +1274,12 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(removed_cache_says_so),
 	cmocka_unit_test(nobody_goes_on_without_a_mapping),
 	cmocka_unit_test(items_outlive_a_removed_cache),
+	cmocka_unit_test(items_outlive_several_removed_caches),
 	TEST(stats_may_be_shorter_or_longer),
 	TEST(handle_works_in_a_forked_child),
 	TEST(handle_works_in_a_grandchild),
 	TEST(handle_works_in_a_child_without_fork_handlers),
+	cmocka_unit_test(children_without_fork_handlers_do_anything_first),
 	TEST(handlers_of_others_may_call_first),
 	TEST(closing_in_the_child_is_no_matter_of_the_parents),
 	TEST(items_of_the_parent_are_stale_in_the_child),

@@ -43,6 +43,7 @@ enum call_name {
 	GETATTR,
 	CREATE,
 	WAITV,
+	LINKAT,
 };
 
 /* `times` calls of `of`, after `passes` of them, fail with `error`; 0: they do a
@@ -179,6 +180,14 @@ mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)
 		return MAP_FAILED;
 	return (void *)syscall(
 	    SYS_mmap, at, bytes, protection, flags, fd, offset);
+}
+
+int
+linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+	return fails(LINKAT)
+		   ? -1
+		   : (int)syscall(SYS_linkat, from_fd, from, to_fd, to, flags);
 }
 
 int
@@ -564,6 +573,32 @@ nothing_is_opened_in_a_process_that_cannot_be_set_up(void **state)
 	let_fail(NONE, 0, 0, 0); /* of the children alone */
 }
 
+/* Others create the cache and remove it, each time in between: tried again, but
+   not for ever. */
+static void
+who_is_overtaken_tries_again(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct shmcache *opened = NULL;
+	const char *name = test_name();
+
+	(void)state;
+	let_fail(LINKAT, 0, 2, EEXIST);
+	assert_int_equal(
+	    shmcache_open(name, &o, &opened), SHMCACHE_EEXIST); /* exclusive */
+	assert_int_equal(fault.times, 1);
+	o.open_mode = SHMCACHE_OPEN_OR_CREATE;
+	let_fail(LINKAT, 0, 1002, EEXIST);
+	assert_int_equal(shmcache_open(name, &o, &opened), SHMCACHE_EEXIST);
+	assert_int_equal(fault.times, 1);
+	assert_null(opened);
+	let_fail(LINKAT, 0, 3, EEXIST);
+	assert_int_equal(shmcache_open(name, &o, &opened), 0);
+	test_set_ok(opened, "k", "v");
+	assert_int_equal(shmcache_remove(name), 0);
+	assert_int_equal(shmcache_close(opened), 0);
+}
+
 /* A thread whose end would not be heard of gets no slot. */
 
 static void *
@@ -678,6 +713,7 @@ main(void)
 		FAULT(calls_of_filters_are_checked),
 		FAULT(lanes_are_no_more_than_extents_bear),
 		FAULT(load_is_not_taken_for_left_where_stacks_are_unknown),
+		FAULT(who_is_overtaken_tries_again),
 		FAULT(watch_needs_a_thread),
 		FAULT(watches_do_without_waiting_for_several_words),
 		FAULT(thread_whose_end_is_not_heard_gets_no_slot),
