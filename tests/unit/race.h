@@ -50,8 +50,11 @@ race_do_first(void *argument)
 	((struct race_run *)argument)->race->first();
 }
 
-/* After each instruction, or some hundred of them. */
+/* After each instruction, or some hundred of them; its includer may say how
+   many. */
+#ifndef RACE_TRIES_MAX
 #define RACE_TRIES_MAX (TEST_SANITIZED ? 20u : 120u)
+#endif
 
 static void
 run_race(const struct race *race)
