@@ -58,6 +58,79 @@ own_lock_by_another_handle_is_told_at_once(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Two names of so many bytes each, whose words look the same. */
+static void
+find_same_print(struct shmcache *cache, int bytes, int other_bytes,
+    char one[SHMCACHE_LOCK_NAME_MAX], char other[SHMCACHE_LOCK_NAME_MAX])
+{
+	enum { NAMES = 4096 };
+	static uint64_t prints[NAMES];
+
+	for (unsigned base = 0;; base += NAMES) {
+		for (unsigned i = 0; i < NAMES; i++) {
+			(void)snprintf(one, SHMCACHE_LOCK_NAME_MAX, "%0*u",
+			    bytes, base + i);
+			prints[i] =
+			    lock_name(cache->mapping, one, (size_t)bytes).print;
+		}
+		(void)snprintf(other, SHMCACHE_LOCK_NAME_MAX, "b%0*u",
+		    other_bytes - 1, base);
+		for (unsigned i = 0; i < NAMES; i++)
+			if (prints[i] == lock_name(cache->mapping, other,
+					     (size_t)other_bytes)
+					     .print) {
+				(void)snprintf(one, SHMCACHE_LOCK_NAME_MAX,
+				    "%0*u", bytes, base + i);
+				return;
+			}
+	}
+}
+
+static void
+names_that_look_the_same_are_locked_apart(void **state)
+{
+	struct shmcache *cache = test_cache();
+	char one[SHMCACHE_LOCK_NAME_MAX], other[SHMCACHE_LOCK_NAME_MAX];
+	struct shmcache_lock a, b;
+
+	(void)state;
+	for (int longer = 0; longer < 2; longer++) {
+		find_same_print(cache, 10, 10 + longer, one, other);
+		assert_int_equal(lock(cache, one, &a), 0);
+		assert_int_equal(lock(cache, other, &b), 0);
+		assert_true(a.place != b.place);
+		assert_int_equal(lock(cache, one, &b), SHMCACHE_EDEADLK);
+		assert_int_equal(shmcache_unlock(cache, &a), 0);
+		assert_int_equal(lock(cache, other, &a), SHMCACHE_EDEADLK);
+		assert_int_equal(lock(cache, one, &a), 0);
+		assert_int_equal(shmcache_unlock(cache, &a), 0);
+		assert_int_equal(shmcache_unlock(cache, &b), 0);
+	}
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
+static void
+what_is_no_token_unlocks_nothing(void **state)
+{
+	struct shmcache *cache = test_cache();
+	struct shmcache_lock held, wrong;
+
+	(void)state;
+	assert_int_equal(lock(cache, "a", &held), 0);
+	wrong = held;
+	wrong.place = UINT32_MAX;
+	assert_int_equal(shmcache_unlock(cache, &wrong), SHMCACHE_ESTALE);
+	wrong = held;
+	wrong.word = 0;
+	assert_int_equal(shmcache_unlock(cache, &wrong), SHMCACHE_ESTALE);
+	wrong = held;
+	wrong.segment_id++;
+	assert_int_equal(shmcache_unlock(cache, &wrong), SHMCACHE_ESTALE);
+	assert_int_equal(lock(cache, "a", &wrong), SHMCACHE_EDEADLK);
+	assert_int_equal(shmcache_unlock(cache, &held), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 static void
 names_have_a_length(void **state)
 {
@@ -299,6 +372,8 @@ one_at_a_time(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(names_are_locked_apart),
+	cmocka_unit_test(names_that_look_the_same_are_locked_apart),
+	cmocka_unit_test(what_is_no_token_unlocks_nothing),
 	cmocka_unit_test(own_lock_by_another_handle_is_told_at_once),
 	cmocka_unit_test(names_have_a_length),
 	cmocka_unit_test(full_table_is_an_error),
