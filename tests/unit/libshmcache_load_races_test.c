@@ -278,6 +278,179 @@ loads_are_counted(void **state)
 	    limit_loads, begin_first, begin_second, does_one_load });
 }
 
+/* Whole loads: another leads, and is done, between two steps of who asks. */
+
+struct asked {
+	int result; /* an error, or the source */
+	bool is_others;
+	struct shmcache_token token;
+};
+
+static struct asked by_first, by_second;
+
+static struct shmcache_load_options
+whole_options(void)
+{
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
+
+	o.negative_ttl_ms = 600000;
+	o.lease_ms = 600000;
+	return o;
+}
+
+static void
+ask(struct asked *a)
+{
+	const struct shmcache_load_options o = whole_options();
+	struct shmcache_value v = { .value = NULL };
+	int error =
+	    shmcache_begin_load(cache, KEY, KEY_BYTES, &o, &v, &a->token);
+
+	a->result = error != 0 ? error : (int)v.source;
+	a->is_others = v.value != NULL && v.value_bytes == 5 &&
+		       !memcmp(v.value, "other", 5);
+	free(v.value);
+}
+
+static void
+ask_first(void)
+{
+	ask(&by_first);
+}
+
+static int
+end_load(const struct asked *a, int result)
+{
+	const struct shmcache_load_options o = whole_options();
+	char text[] = "other";
+	const struct shmcache_loaded loaded = { .value = text,
+		.value_bytes = 5 };
+
+	return shmcache_fill(
+	    cache, KEY, KEY_BYTES, &a->token, result, &loaded, &o);
+}
+
+static void
+load_by_second(void)
+{
+	ask(&by_second);
+	if (by_second.result == SHMCACHE_LEAD)
+		(void)end_load(&by_second, 0);
+}
+
+static void
+miss_by_second(void)
+{
+	ask(&by_second);
+	if (by_second.result == SHMCACHE_LEAD)
+		(void)end_load(&by_second, SHMCACHE_ENOENT);
+}
+
+static void
+forget_key(void)
+{
+	free_lease();
+	(void)shmcache_delete(cache, KEY, KEY_BYTES);
+}
+
+/* One of them leads, and is not followed by the other. */
+static bool
+is_loaded_once(void)
+{
+	if (by_first.result == SHMCACHE_LEAD)
+		return by_second.result == SHMCACHE_BUSY &&
+		       end_load(&by_first, 0) == 0 &&
+		       test_has(cache, KEY, "other");
+	return by_second.result == SHMCACHE_LEAD &&
+	       by_first.result == SHMCACHE_FROM_CACHE && by_first.is_others &&
+	       test_has(cache, KEY, "other");
+}
+
+static bool
+is_missed_once(void)
+{
+	if (by_first.result == SHMCACHE_LEAD)
+		return by_second.result == SHMCACHE_BUSY &&
+		       end_load(&by_first, SHMCACHE_ENOENT) == 0;
+	return by_second.result == SHMCACHE_LEAD &&
+	       by_first.result == SHMCACHE_ENOENT;
+}
+
+static void
+keys_are_loaded_once(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    forget_key, ask_first, load_by_second, is_loaded_once });
+	run_race(&(struct race){
+	    forget_key, ask_first, miss_by_second, is_missed_once });
+}
+
+/* The source has it no more: what it had goes, and nothing newer. */
+
+static int ended;
+
+static void
+lead_what_is_there(void)
+{
+	struct shmcache_load_options o = whole_options();
+	struct shmcache_value v = { .value = NULL };
+
+	free_lease();
+	(void)shmcache_set(cache, KEY, KEY_BYTES, "old", 3, 600000, 0);
+	o.refresh_percent = 100; /* due at once */
+	o.ttl_ms = 700000;
+	(void)shmcache_begin_load(
+	    cache, KEY, KEY_BYTES, &o, &v, &by_first.token);
+	by_first.result = (int)v.source;
+	free(v.value);
+}
+
+static void
+drop_by_first(void)
+{
+	ended = shmcache_fill(cache, KEY, KEY_BYTES, &by_first.token,
+	    SHMCACHE_ENOENT, NULL, NULL);
+}
+
+static void
+set_newer(void)
+{
+	(void)shmcache_set(cache, KEY, KEY_BYTES, "newer", 5, 0, 0);
+}
+
+static void
+touch_it(void)
+{
+	(void)shmcache_touch(cache, KEY, KEY_BYTES, 500000);
+}
+
+static bool
+is_newer_there(void)
+{
+	return by_first.result == SHMCACHE_LEAD &&
+	       (ended == 0 || ended == SHMCACHE_ESTALE) &&
+	       test_has(cache, KEY, "newer");
+}
+
+static bool
+is_old_gone_or_touched(void)
+{
+	return by_first.result == SHMCACHE_LEAD &&
+	       (ended == 0 || ended == SHMCACHE_ESTALE) &&
+	       (test_lacks(cache, KEY) || test_has(cache, KEY, "old"));
+}
+
+static void
+what_is_newer_is_not_dropped(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    lead_what_is_there, drop_by_first, set_newer, is_newer_there });
+	run_race(&(struct race){ lead_what_is_there, drop_by_first, touch_it,
+	    is_old_gone_or_touched });
+}
+
 static int
 setup(void **state)
 {
@@ -314,6 +487,8 @@ main(void)
 		RACE(late_owners_leave_the_next_its_deadline),
 		RACE(failures_are_noted_whole),
 		RACE(loads_are_counted),
+		RACE(keys_are_loaded_once),
+		RACE(what_is_newer_is_not_dropped),
 	};
 
 	if (!steps_possible())
