@@ -2,16 +2,18 @@
 /*
  * libshmcache_full_races_test.c - what makes room, while others do (race.h)
  *
- * In a cache of one window of the index, and of 16 extents: who displaces,
- * sweeps, evicts or deletes many is overtaken by others who set, delete and
- * sweep, after each of its steps or some forty of them.  Whoever comes first,
- * what was set last is there or was evicted, and the cache is sound: nothing is
- * counted twice, or lost.
+ * In a cache of one window of the index, and in one that is full: who displaces,
+ * sweeps, evicts or deletes many is overtaken, after some twenty of its steps, by
+ * others who set, delete and sweep.  Whoever comes first, what was set last is
+ * there or was evicted, and the cache is sound: nothing is counted twice, or
+ * lost.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#define RACE_TRIES_MAX (TEST_SANITIZED ? 10u : 40u)
+#define RACE_TRIES_MAX tries_max
+static unsigned tries_max = 20;
+
 #include "tests/unit/cache_support.h"
 #include "tests/unit/race.h"
 
@@ -281,6 +283,85 @@ scans_see_whole_entries(void **state)
 	    fill_window, scan_keys, delete_all, is_seen_whole });
 }
 
+/* Sets that have to evict, beside others that do, and beside who empties it. */
+
+static char large[900];
+
+static void
+set_some(unsigned from, unsigned count)
+{
+	char key[32];
+
+	for (unsigned i = 0; i < count; i++)
+		result |=
+		    test_set(cache, test_key(key, "full", from + i), large);
+}
+
+static void
+fill_all(void)
+{
+	static unsigned from;
+
+	result = 0;
+	set_some(from, 20);
+	(void)test_has(cache, "kept", large);
+	from = (from + 20) % 400;
+}
+
+static void
+set_five(void)
+{
+	set_some(1000, 5);
+}
+
+static void
+set_twenty_more(void)
+{
+	set_some(2000, 20);
+}
+
+static void
+sweep_it(void)
+{
+	result |= shmcache_sweep(cache, &swept);
+}
+
+static void
+delete_full(void)
+{
+	result |= shmcache_delete_prefix(cache, "full", 4, &deleted);
+}
+
+static bool
+is_full_sound(void)
+{
+	char key[32];
+	bool right =
+	    result == 0 && shmcache_verify(cache, SHMCACHE_VERIFY_STRICT,
+			       test_print_violation, NULL) == 0;
+
+	for (unsigned i = 0; i < 5; i++)
+		right &= has_or_lacks(test_key(key, "full", 1000 + i), large);
+	return right && test_stats(cache).extents_pinned == 0;
+}
+
+static void
+evictions_beside_others(void **state)
+{
+	(void)state;
+	tries_max = 6; /* of a hundred thousand steps */
+	memset(large, 'l', sizeof(large) - 1);
+	set_some(0, 400);
+	(void)test_set(cache, "kept", large);
+	run_race(&(struct race){
+	    fill_all, set_five, set_twenty_more, is_full_sound });
+	run_race(&(struct race){ fill_all, set_five, sweep_it, is_full_sound });
+	run_race(
+	    &(struct race){ fill_all, set_five, delete_full, is_full_sound });
+	run_race(&(struct race){
+	    fill_all, sweep_it, set_twenty_more, is_full_sound });
+}
+
 static void
 use_other_thread(void)
 {
@@ -288,12 +369,12 @@ use_other_thread(void)
 }
 
 static int
-setup(void **state)
+setup_with(uint64_t items, const char *policy)
 {
 	struct shmcache_options o = test_options();
 
-	(void)state;
-	o.expected_items = 1; /* one window */
+	o.expected_items = items;
+	o.policy = policy;
 	o.latency_sample = SHMCACHE_SAMPLE_OFF;
 	cache = test_cache_of(&o);
 	if (!race_begin(2))
@@ -301,6 +382,20 @@ setup(void **state)
 	let_other(use_other_thread);
 	test_set_ok(cache, "first", "call");
 	return 0;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return setup_with(1, "clock"); /* one window */
+}
+
+static int
+setup_full(void **state)
+{
+	(void)state;
+	return setup_with(1000, "s3fifo");
 }
 
 static int
@@ -320,6 +415,8 @@ main(void)
 		RACE(sweeps_while_extents_are_used_anew),
 		RACE(many_are_deleted_beside_others),
 		RACE(scans_see_whole_entries),
+		cmocka_unit_test_setup_teardown(
+		    evictions_beside_others, setup_full, teardown),
 	};
 
 	if (!steps_possible())
