@@ -768,6 +768,30 @@ pin_and_exit(void *context)
 	    p->cache, "k", 1, &p->item);
 }
 
+/* Its slot is given back by who unpins the last of it. */
+static void
+item_outlives_its_thread_and_its_cache(void **state)
+{
+	struct pinned p = { .cache = test_cache() };
+	struct shmcache_options o = test_options();
+	struct shmcache *heir;
+
+	(void)state;
+	test_set_ok(p.cache, "k", "value");
+	assert_null(in_thread(pin_and_exit, &p));
+	assert_int_equal(shmcache_remove(p.cache->path), 0);
+	assert_int_equal(shmcache_open(p.cache->path, &o, &heir), 0);
+	test_set_ok(heir, "k", "new");
+	while (!test_has(p.cache, "k", "new"))
+		(void)sched_yield();
+	assert_memory_equal(p.item.value, "value", 5);
+	assert_non_null(p.cache->left);
+	assert_int_equal(shmcache_unpin(p.cache, &p.item), 0);
+	assert_null(p.cache->left);
+	assert_int_equal(shmcache_close(p.cache), 0);
+	assert_int_equal(shmcache_close(heir), 0);
+}
+
 static void
 item_outlives_its_thread(void **state)
 {
@@ -1288,6 +1312,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(killed_child_is_listed_as_dead_until_it_is_swept),
 	TEST(thread_gives_its_slot_back_at_exit),
 	TEST(item_outlives_its_thread),
+	cmocka_unit_test(item_outlives_its_thread_and_its_cache),
 	TEST(items_beyond_half_of_the_extents_are_copies),
 	cmocka_unit_test(thread_may_exit_after_the_cache_was_closed),
 	cmocka_unit_test(thread_may_use_several_caches_in_turn),

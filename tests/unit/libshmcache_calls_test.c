@@ -97,6 +97,7 @@ CALL(filter_add, shmcache_filter_add(cache, 0, KEY))
 CALL(filter_publish, shmcache_filter_publish(cache, 1))
 CALL(filter_drop, shmcache_filter_drop(cache))
 CALL(stats_, shmcache_stats(cache, &stats, sizeof(stats)))
+CALL(is_available, shmcache_is_available(cache))
 CALL(sweep, shmcache_sweep(cache, &swept))
 CALL(verify, shmcache_verify(cache, SHMCACHE_VERIFY_LIVE, NULL, NULL))
 CALL(processes, shmcache_processes(cache, NULL, 0, &count))
@@ -164,6 +165,7 @@ static const struct {
 	{ "filter_publish", filter_publish, REMOVED, RDONLY },
 	{ "filter_drop", filter_drop, REMOVED, RDONLY },
 	{ "stats", stats_, REMOVED, DONE },
+	{ "is_available", is_available, 0, DONE },
 	{ "sweep", sweep, REMOVED, RDONLY },
 	{ "verify", verify, REMOVED, RDONLY },
 	{ "processes", processes, REMOVED, DONE },

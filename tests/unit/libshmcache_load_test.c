@@ -1368,6 +1368,7 @@ hold_lease(void *context)
 	    shmcache_begin_load(h->cache, "key", 3, &h->options, &v, &token),
 	    0);
 	assert_int_equal(v.source, SHMCACHE_LEAD);
+	free(v.value);
 	(void)pthread_barrier_wait(&h->barrier);
 	(void)pthread_barrier_wait(&h->barrier);
 	h->fill =
@@ -1420,6 +1421,47 @@ old_value_is_no_answer_to_what_is_too_large(void **state)
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(pthread_barrier_destroy(&h.barrier), 0);
 	assert_int_equal(h.fill, SHMCACHE_ETOOBIG);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* Who waits no longer gets the old value if he has said so, be it one that is kept
+   for failures; an event loop gets it at once while somebody refreshes it. */
+static void
+late_leader_leaves_the_old_value(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "old" };
+	struct holder h = { .cache = s.cache, .options = options_of(20) };
+	struct shmcache_load_options o;
+	struct shmcache_token token;
+	struct shmcache_value v;
+	pthread_t thread;
+
+	(void)state;
+	h.options.stale_if_error_ms = 60000;
+	h.options.lease_ms = 600000;
+	assert_int_equal(get(&s, &h.options, "old"), SHMCACHE_FROM_LOAD);
+	await_miss(s.cache);
+	assert_int_equal(pthread_barrier_init(&h.barrier, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, hold_lease, &h), 0);
+	(void)pthread_barrier_wait(&h.barrier);
+	o = h.options;
+	o.timeout_ms = 30;
+	o.on_timeout = SHMCACHE_TIMEOUT_STALE;
+	assert_int_equal(get(&s, &o, "old"), SHMCACHE_FROM_STALE);
+	o.on_timeout = SHMCACHE_TIMEOUT_FAIL;
+	assert_int_equal(get(&s, &o, ""), -ETIMEDOUT);
+	o.stale_ms = 60000;
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_FROM_STALE);
+	assert_memory_equal(v.value, "old", 3);
+	free(v.value);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(test_stats(s.cache).load_stale, 2);
+	(void)pthread_barrier_wait(&h.barrier);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(pthread_barrier_destroy(&h.barrier), 0);
+	assert_int_equal(h.fill, 0);
 	assert_int_equal(shmcache_close(s.cache), 0);
 }
 
@@ -2164,6 +2206,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(arguments_are_checked),
 	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
 	cmocka_unit_test(reader_loads_for_himself),
+	cmocka_unit_test(late_leader_leaves_the_old_value),
 	cmocka_unit_test(threads_share_a_load),
 	cmocka_unit_test(thread_that_ended_leads_no_more),
 	cmocka_unit_test(failure_from_before_a_delete_is_not_shared),
