@@ -11,9 +11,11 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#define RACE_TRIES_MAX tries_max
-static unsigned tries_max = 20;
+#include "tests/unit/support.h"
 
+static unsigned tries_max = TEST_SANITIZED ? 8 : 20;
+
+#define RACE_TRIES_MAX tries_max
 #include "tests/unit/cache_support.h"
 #include "tests/unit/race.h"
 
@@ -349,7 +351,7 @@ static void
 evictions_beside_others(void **state)
 {
 	(void)state;
-	tries_max = 6; /* of a hundred thousand steps */
+	tries_max = TEST_SANITIZED ? 2 : 6; /* of a hundred thousand steps */
 	memset(large, 'l', sizeof(large) - 1);
 	set_some(0, 400);
 	(void)test_set(cache, "kept", large);
