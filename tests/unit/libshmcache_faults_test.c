@@ -448,7 +448,7 @@ static void
 calls_of_filters_are_checked(void **state)
 {
 	struct shmcache_options o = SHMCACHE_OPTIONS_INIT;
-	struct shmcache *reader = NULL;
+	struct shmcache *reader = NULL, *plain = test_cache();
 	uint64_t build = 12345;
 
 	(void)state;
@@ -458,6 +458,8 @@ calls_of_filters_are_checked(void **state)
 	assert_int_equal(shmcache_filter_load(cache, NULL, &build), -EINVAL);
 	assert_int_equal(shmcache_filter_save(cache, path), 0);
 	assert_int_equal(shmcache_filter_load(cache, path, NULL), -EINVAL);
+	assert_int_equal(shmcache_filter_load(plain, path, &build), -ENOTSUP);
+	assert_int_equal(shmcache_close(plain), 0);
 	assert_int_equal(shmcache_filter_add(cache, 0, "", 0), SHMCACHE_EKEY);
 	assert_int_equal(shmcache_filter_check(cache, "", 0), SHMCACHE_EKEY);
 	/* Who may only read loads none, but saves. */

@@ -315,6 +315,25 @@ save_filter(void)
 	return result;
 }
 
+static int
+load_filter(void)
+{
+	unsigned n = fails_in;
+	uint64_t build;
+	char path[64];
+	int result;
+
+	fails_in = 0; /* there is a file */
+	(void)snprintf(
+	    path, sizeof(path), "/tmp/shmcache-memory-%d.saved", (int)getpid());
+	result = shmcache_filter_save(cache, path);
+	fails_in = n;
+	if (result == 0)
+		result = shmcache_filter_load(cache, path, &build);
+	(void)unlink(path);
+	return result;
+}
+
 struct named {
 	const char *name;
 	int (*call)(void);
@@ -327,6 +346,7 @@ static const struct named calls[] = {
 	{ "a thread's first failure", fail_at_once, true },
 	{ "a thread's first failure with words", fail_with_words, true },
 	{ "filter_save", save_filter, false },
+	{ "filter_load", load_filter, false },
 	{ "get_alloc", get_alloc, false },
 	{ "the first call of a thread", get_alloc, true },
 	{ "get_pinned of a counter", get_counter_pinned, false },
