@@ -616,7 +616,9 @@ keys_stay_while_filters_change(void **state)
 	    &(struct race){ use_one, ask_for_one, use_two_more, is_there });
 }
 
-/* Others publish and begin again and again: nobody waits for them. */
+/* Others publish and begin again and again: nobody waits for them.  (At each step,
+   so that no look sees one moment; or more seldom than a look takes, and more often
+   than a copy.) */
 
 static bool
 change_now_and_then(void *between, uint64_t step)
@@ -646,7 +648,7 @@ save_filter(void *path)
 static void
 filters_that_never_rest_are_given_up(void **state)
 {
-	uint64_t each = 1, some = 40;
+	uint64_t each = 1, some = 150;
 	char path[] = "/tmp/shmcache-races-XXXXXX";
 	int fd = mkstemp(path);
 
