@@ -1242,6 +1242,120 @@ reader_loads_for_himself(void **state)
 	assert_int_equal(shmcache_close(writer), 0);
 }
 
+/* Where two handles have no cache any more, loads by them are told apart. */
+static void
+get_by_another(struct source *s)
+{
+	struct source other = { .cache = test_cache(), .value = "inner" };
+
+	assert_int_equal(shmcache_remove(other.cache->path), 0);
+	s->inner = get(&other, NULL, "inner");
+	assert_int_equal(other.loads, 1);
+	assert_int_equal(shmcache_close(other.cache), 0);
+}
+
+static void
+loaders_of_removed_caches_are_told_apart(void **state)
+{
+	struct source s = { .cache = test_cache(),
+		.value = "outer",
+		.during = get_by_another };
+
+	(void)state;
+	assert_int_equal(shmcache_remove(s.cache->path), 0);
+	assert_int_equal(get(&s, NULL, "outer"), SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(s.inner, SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* A thread that gets no slot reads, and loads for itself what is not there. */
+static void *
+load_without_slot(void *context)
+{
+	struct source *s = context;
+
+	s->result = get(s, NULL, "source's");
+	s->inner = get(s, NULL, "source's");
+	return NULL;
+}
+
+static void *
+get_without_slot(void *context)
+{
+	struct source *s = context;
+
+	s->result = get(s, NULL, "stored");
+	return NULL;
+}
+
+static void
+thread_without_a_slot_loads_for_itself(void **state)
+{
+	struct shmcache_options o = test_options();
+	struct source s = { .value = "source's" };
+	pthread_t thread;
+
+	(void)state;
+	o.peer_slots = 1;
+	s.cache = test_cache_of(&o);
+	test_set_ok(s.cache, "own", "slot");
+	assert_int_equal(
+	    pthread_create(&thread, NULL, load_without_slot, &s), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(s.result, SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(s.inner, SHMCACHE_FROM_LOAD_ONLY);
+	assert_int_equal(s.loads, 2);
+	assert_true(test_lacks(s.cache, "key"));
+	assert_int_equal(shmcache_set(s.cache, "key", 3, "stored", 6, 0, 5), 0);
+	assert_int_equal(
+	    pthread_create(&thread, NULL, get_without_slot, &s), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(s.result, SHMCACHE_FROM_CACHE);
+	assert_int_equal(s.loads, 2);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* What was set with a time to live, in a cache that has none of its own, is due by
+   no part of it. */
+static void
+part_of_no_time_to_live_is_never_due(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "new" };
+	struct shmcache_load_options o = options_of(0);
+
+	(void)state;
+	o.refresh_percent = 100;
+	assert_int_equal(
+	    shmcache_set(s.cache, "key", 3, "set", 3, 600000, 5), 0);
+	assert_int_equal(get(&s, &o, "set"), SHMCACHE_FROM_CACHE);
+	o.ttl_ms = 700000; /* that is more than is left */
+	assert_int_equal(get(&s, &o, "new"), SHMCACHE_FROM_LOAD);
+	assert_int_equal(s.loads, 1);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
+/* That the source has no such key is remembered, without a word about it. */
+static void
+absence_needs_no_words(void **state)
+{
+	struct source s = { .cache = test_cache(), .value = "never" };
+	struct shmcache_load_options o = options_of(0);
+	struct shmcache_token token;
+	struct shmcache_value v;
+
+	(void)state;
+	o.negative_ttl_ms = 600000;
+	assert_int_equal(
+	    shmcache_begin_load(s.cache, "key", 3, &o, &v, &token), 0);
+	assert_int_equal(v.source, SHMCACHE_LEAD);
+	assert_int_equal(
+	    shmcache_fill(s.cache, "key", 3, &token, SHMCACHE_ENOENT, NULL, &o),
+	    0);
+	assert_int_equal(get(&s, &o, ""), SHMCACHE_ENOENT);
+	assert_int_equal(s.loads, 0);
+	assert_int_equal(shmcache_close(s.cache), 0);
+}
+
 /* Calls of one key by threads: one load. */
 static void *
 get_in_thread(void *context)
@@ -2206,6 +2320,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(arguments_are_checked),
 	cmocka_unit_test(removed_cache_keeps_nobody_from_loading),
 	cmocka_unit_test(reader_loads_for_himself),
+	cmocka_unit_test(loaders_of_removed_caches_are_told_apart),
+	cmocka_unit_test(thread_without_a_slot_loads_for_itself),
+	cmocka_unit_test(part_of_no_time_to_live_is_never_due),
+	cmocka_unit_test(absence_needs_no_words),
 	cmocka_unit_test(late_leader_leaves_the_old_value),
 	cmocka_unit_test(threads_share_a_load),
 	cmocka_unit_test(thread_that_ended_leads_no_more),

@@ -279,6 +279,30 @@ watch_load(void)
 	return result;
 }
 
+/* One that is under way: there is something to wait for. */
+static int
+watch_load_under_way(void)
+{
+	struct shmcache_load_options o = SHMCACHE_LOAD_OPTIONS_INIT;
+	unsigned n = fails_in;
+	struct shmcache *other;
+	struct shmcache_value value;
+	struct shmcache_token token;
+	int result;
+
+	fails_in = 0;
+	o.lease_ms = 600000;
+	(void)shmcache_begin_load(cache, "led", 3, &o, &value, &token);
+	free(value.value);
+	result = shmcache_open(cache->path, NULL, &other);
+	fails_in = n;
+	if (result != 0)
+		return result;
+	result = shmcache_watch_load(other, "led", 3, 60000, NULL, NULL);
+	(void)shmcache_close(other);
+	return result;
+}
+
 /* There is no memory for the words either. */
 static int
 fail_at_once(void)
@@ -358,6 +382,7 @@ static const struct named calls[] = {
 	{ "verify of damage", verify_damaged, false },
 	{ "stats", read_stats, false },
 	{ "watch_load", watch_load, false },
+	{ "watch_load of one under way", watch_load_under_way, false },
 };
 
 struct attempt {

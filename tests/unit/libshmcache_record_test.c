@@ -572,6 +572,7 @@ bad_arguments_are_refused(void **state)
 	    shmcache_record_begin(reader, 1, &r), SHMCACHE_EREADONLY);
 	r = begin(cache, 1e-9); /* the least share there is */
 	assert_int_equal(shmcache_record_read(cache, &r, NULL, 1), -EINVAL);
+	assert_int_equal(shmcache_record_read(cache, &r, NULL, 0), 0);
 	assert_int_equal(
 	    shmcache_record_read(reader, &r, got, 1), SHMCACHE_EREADONLY);
 	(void)get(reader, "key");

@@ -419,6 +419,9 @@ strict_options_must_be_those_of_the_cache(void **state)
 	o.peer_slots = 0;
 	assert_int_equal(shmcache_open(cache->path, &o, &same), 0);
 	assert_int_equal(shmcache_close(same), 0);
+	o.policy = NULL; /* whatever it is */
+	assert_int_equal(shmcache_open(cache->path, &o, &same), 0);
+	assert_int_equal(shmcache_close(same), 0);
 	o.capacity_bytes *= 2;
 	assert_int_equal(
 	    shmcache_open(cache->path, &o, &same), SHMCACHE_EOPTIONS);

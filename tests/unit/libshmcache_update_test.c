@@ -698,6 +698,10 @@ get_and_touch_into_too_small_a_buffer_touches_nothing(void **state)
 	/* Of many keys, the one without a buffer is refused. */
 	(void)shmcache_multi_get(cache, &request, 1);
 	assert_int_equal(request.result, -EINVAL);
+	request.buffer_bytes = 0; /* its length is asked for */
+	(void)shmcache_multi_get(cache, &request, 1);
+	assert_int_equal(request.result, SHMCACHE_EBUFFER);
+	assert_int_equal(request.value_bytes, 5);
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
