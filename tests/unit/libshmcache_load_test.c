@@ -1624,6 +1624,8 @@ time_out_and_fail(struct source *s, struct shmcache_load_options *o)
 static void
 take_over(struct source *s, struct shmcache_load_options *o)
 {
+	/* There is nobody to wait for once its time is over. */
+	assert_int_equal(shmcache_wait_load(s->cache, "key", 3, 5000), 0);
 	o->timeout_ms = 5000;
 	assert_int_equal(get(s, o, "value"), SHMCACHE_FROM_LOAD);
 	assert_int_equal(test_stats(s->cache).load_takeovers, 1);
