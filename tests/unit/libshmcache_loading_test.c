@@ -6,6 +6,7 @@
 #include "libshmcache/loading.h"
 #include "tests/unit/cache_support.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -452,7 +453,64 @@ loader_returns_in_another_thread(void **state)
 	end_with_stacks();
 }
 
+/* What a load took is given back by its thread or by who ends it, whoever comes
+   last. */
+
+#define ENDINGS 200u
+
+static void *
+end_it(void *l)
+{
+	loading_end(l);
+	return NULL;
+}
+
+static void
+end_in_other_thread(struct loading *l)
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, end_it, l), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void
+begin_and_end(bool is_late)
+{
+	struct loading_key key = {
+		.cache = cache, .data = "key", .bytes = 3, .frame = UINTPTR_MAX
+	};
+	struct loading_key none = key;
+	struct loading *l = loading_begin(&key, is_late ? 0 : 600000);
+
+	none.data = "not";
+	assert_non_null(l);
+	if (is_late)
+		assert_false(loading_is(&none)); /* which tidies */
+	end_in_other_thread(l);
+	assert_false(loading_is(&none));
+	assert_false(loading_is(&key));
+}
+
+static void
+who_comes_last_frees(void **state)
+{
+	size_t before;
+
+	(void)state;
+	begin();
+	for (unsigned late = 0; late < 2; late++) {
+		begin_and_end(late);
+		before = mallinfo2().uordblks;
+		for (unsigned i = 0; i < ENDINGS; i++)
+			begin_and_end(late);
+		assert_true(mallinfo2().uordblks < before + ENDINGS * 16);
+	}
+	end();
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(who_comes_last_frees),
 	cmocka_unit_test(own_key_by_another_handle_is_told_at_once),
 	cmocka_unit_test(own_token_by_another_handle_is_not_waited_for),
 	cmocka_unit_test(own_key_of_a_removed_cache_is_told),
