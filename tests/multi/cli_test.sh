@@ -1105,7 +1105,7 @@ reading_only() {
 }
 
 tags() {
-	run 0 create "$name" -c 4M --tags 100
+	run 0 create "$name" -c 16M --tags 100000 # so that no two share a word
 	run 0 set "$name" both 1 --tag a --tag b
 	run 0 add "$name" one 2 --tag b
 	run 0 set "$name" raw 3 -e --tag 'x\x00y'
