@@ -52,6 +52,15 @@ test_cache_of(const struct shmcache_options *options)
 }
 
 static inline struct shmcache *
+test_cache_of_policy(const char *policy)
+{
+	struct shmcache_options o = test_options();
+
+	o.policy = policy;
+	return test_cache_of(&o);
+}
+
+static inline struct shmcache *
 test_cache(void)
 {
 	struct shmcache_options o = test_options();

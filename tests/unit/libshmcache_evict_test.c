@@ -24,10 +24,7 @@ set_up(void **state)
 static int
 set_up_s3fifo(void **state)
 {
-	struct shmcache_options o = test_options();
-
-	o.policy = "s3fifo";
-	*state = test_cache_of(&o);
+	*state = test_cache_of_policy("s3fifo");
 	return 0;
 }
 

@@ -109,29 +109,33 @@ syscall(long number, ...)
 
 #define FEW 3u
 
+/* A call that moves bytes fails when it is due, or moves a few only. */
+static bool
+may_move(enum call_name of, size_t *count)
+{
+	if (!is_due(of))
+		return true;
+	if (fault.error != 0) {
+		errno = fault.error;
+		return false;
+	}
+	*count = *count < FEW ? *count : FEW;
+	return true;
+}
+
 ssize_t
 read(int fd, void *bytes, size_t count)
 {
-	if (is_due(READ)) {
-		if (fault.error != 0) {
-			errno = fault.error;
-			return -1;
-		}
-		count = count < FEW ? count : FEW;
-	}
+	if (!may_move(READ, &count))
+		return -1;
 	return syscall(SYS_read, fd, bytes, count);
 }
 
 ssize_t
 write(int fd, const void *bytes, size_t count)
 {
-	if (is_due(WRITE)) {
-		if (fault.error != 0) {
-			errno = fault.error;
-			return -1;
-		}
-		count = count < FEW ? count : FEW;
-	}
+	if (!may_move(WRITE, &count))
+		return -1;
 	return syscall(SYS_write, fd, bytes, count);
 }
 
