@@ -5,8 +5,9 @@
 #
 # FOLDER has traces NAME.csv.xz; those of the project are found by themselves.
 # Prints a line for each point, and the geometric means of misses against LRU
-# and S3-FIFO over the points with sizes that have 1,280 objects or more; then
-# the same for synthetic traces (synthetic.awk), on which nothing is tuned.
+# and S3-FIFO over the points with sizes that have 1,280 objects or more, of the
+# library and of its policy without a log ("ideal"); then the same for synthetic
+# traces (synthetic.awk), on which nothing is tuned.
 
 set -eu
 export LC_ALL=C

@@ -9,6 +9,9 @@
 # scans     Zipf 0.9 of 50,000, and now and then 8,000 keys in a row
 # distances no popular keys: the distance since the last use is log-normal
 # loops     Zipf 1.0 of 20,000, and three in ten from a loop over 9,000 others
+# twice     7 in 10 for 3,750 keys alike, the others for keys that come twice
+# sizes     Zipf 0.9 of 50,000 of 64 bytes, one in ten a new key of 2,000 bytes
+#           (lines as shmcache-replay has them)
 
 # Park and Miller's: every awk has the same.
 function random() {
@@ -80,6 +83,26 @@ function loops(    i, at) {
 		print random() < 0.3 ? "l" (at++ % 9000) : zipf()
 }
 
+# The second time comes 500 to 6,000 new keys after the first.
+function twice(    i, fresh, at) {
+	for (i = 0; i < 600000; i++) {
+		if (random() < 0.7) {
+			print "m" int(3750 * random())
+			continue
+		}
+		printf "%s%s\n", due[++fresh], fresh
+		at = fresh + int(500 * 12 ^ random())
+		due[at] = due[at] fresh "\n"
+		delete due[fresh]
+	}
+}
+
+function sizes(    i) {
+	for (i = 0; i < 500000; i++)
+		print random() < 0.1 ? "0,s" i ",2000,0,get" : \
+		    "0," zipf() ",64,0,get"
+}
+
 BEGIN {
 	seed = 12345
 	if (kind == "zipf") {
@@ -97,6 +120,11 @@ BEGIN {
 	} else if (kind == "loops") {
 		zipf_begin(20000, 1)
 		loops()
+	} else if (kind == "twice") {
+		twice()
+	} else if (kind == "sizes") {
+		zipf_begin(50000, 0.9)
+		sizes()
 	} else {
 		print "synthetic: there is no kind " kind > "/dev/stderr"
 		exit 1
