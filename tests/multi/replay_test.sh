@@ -176,7 +176,7 @@ plays() {
 	[ "$policies" -gt 10 ] &&
 	    [ "$(grep -c "^ *\"gets\": $1,\$" "$work/json")" -gt "$policies" ] &&
 	    [ "$(grep -c "\"misses\": $2,\$" "$work/json")" = "$policies" ] &&
-	    ! grep -qE '"(failed|wrong|refused)": [1-9]' "$work/json" && return
+	    ! grep -qE '"(failed|wrong|refused|shared_misses)": [1-9]' "$work/json" && return
 	cat "$work/json"
 	return 1
 }

@@ -134,6 +134,8 @@ print_point(const struct report *r, const struct point *p)
 		printf("  failed=%" PRIu64, p->failed);
 	if (p->wrong > 0)
 		printf("  WRONG=%" PRIu64, p->wrong);
+	if (p->shared_misses > 0)
+		printf("  shared=%" PRIu64, p->shared_misses);
 	if (p->index_evictions > p->gets / 1000)
 		printf("  displaced=%" PRIu64, p->index_evictions);
 	printf("\n");
@@ -237,7 +239,8 @@ point_json(const struct report *r, const struct point *p)
 		"ns_per_request", ns_per_request(r, p)));
 	if (p->library)
 		(void)json_object_update_new(
-		    o, json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}",
+		    o, json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+			   "shared_misses", (json_int_t)p->shared_misses,
 			   "segment_bytes", (json_int_t)p->segment_bytes,
 			   "extent_bytes", (json_int_t)p->extent_bytes,
 			   "extents", (json_int_t)p->extents, "index_evictions",

@@ -41,6 +41,8 @@ struct point {
 	uint64_t wrong;   /* values that were not the right ones */
 	double seconds;   /* of processor time */
 	/* of the library only */
+	uint64_t shared_misses; /* of keys that another process stored before
+				   the one that missed them could */
 	uint64_t segment_bytes, extent_bytes, extents, index_evictions;
 	double live;    /* share of the arena in use, mean over the run */
 	double copied;  /* bytes copied for each byte inserted */

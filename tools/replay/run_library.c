@@ -35,7 +35,7 @@ struct common {
 	uint64_t next; /* first request that nobody has taken */
 	uint64_t next_sweep_ms;
 	uint64_t gets, misses, wanted_bytes, missed_bytes;
-	uint64_t refused, failed, wrong;
+	uint64_t refused, failed, wrong, shared_misses;
 	uint64_t live_permille, samples;
 };
 
@@ -71,20 +71,33 @@ ttl_ms(const struct request *r)
 	return r->ttl_s > 0 ? r->ttl_s * (int64_t)1000 : SHMCACHE_TTL_NONE;
 }
 
+/* By shmcache_set() or shmcache_add(). */
+typedef int store_call(struct shmcache *, const void *, size_t, const void *,
+    size_t, int64_t, uint32_t);
+
 static void
-set(struct worker *w, const struct request *r, const char *key, size_t bytes)
+store(struct worker *w, store_call *call, const struct request *r,
+    const char *key, size_t bytes)
 {
 	uint32_t number = r->key;
 	int result;
 
 	if (r->value_bytes >= sizeof(number))
 		memcpy(w->value, &number, sizeof(number));
-	result = shmcache_set(
-	    w->cache, key, bytes, w->value, r->value_bytes, ttl_ms(r), 0);
+	result =
+	    call(w->cache, key, bytes, w->value, r->value_bytes, ttl_ms(r), 0);
 	if (result == SHMCACHE_ETOOBIG)
 		w->own.refused++;
+	else if (result == SHMCACHE_EPRESENT)
+		w->own.shared_misses++; /* another missed it meanwhile */
 	else if (result != 0)
 		w->own.failed++;
+}
+
+static void
+set(struct worker *w, const struct request *r, const char *key, size_t bytes)
+{
+	store(w, shmcache_set, r, key, bytes);
 }
 
 /* Is it there? */
@@ -111,7 +124,7 @@ get(struct worker *w, const struct request *r, const char *key, size_t bytes)
 	w->own.misses++;
 	w->own.missed_bytes += r->value_bytes;
 	if (r->op != OP_MISS)
-		set(w, r, key, bytes);
+		store(w, shmcache_add, r, key, bytes);
 }
 
 static void
@@ -225,6 +238,7 @@ work(struct worker *w)
 	add_to(&w->common->refused, w->own.refused);
 	add_to(&w->common->failed, w->own.failed);
 	add_to(&w->common->wrong, w->own.wrong);
+	add_to(&w->common->shared_misses, w->own.shared_misses);
 }
 
 /* The work in `processes` children; false if one failed. */
@@ -312,6 +326,7 @@ note_figures(
 	p->refused = c->refused;
 	p->failed = c->failed;
 	p->wrong = c->wrong;
+	p->shared_misses = c->shared_misses;
 	p->policy = shmcache_policy_name(stats->policy);
 	p->segment_bytes = stats->capacity_bytes;
 	p->extent_bytes = stats->extent_bytes;
