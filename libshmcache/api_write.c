@@ -87,8 +87,8 @@ take_place(const struct call *call, const struct key *key,
 
 	place_choose(call, key, found ? old : NULL, bytes, content);
 	if (found && bytes <= KEPT_BYTES_MAX &&
-	    evict_reserve_room(call, content->log, false, bytes, place_out) ==
-		0) {
+	    evict_reserve_room(
+		call, content->log, SHM_WRITE, bytes, place_out) == 0) {
 		rule->found = old;
 		return 0;
 	}

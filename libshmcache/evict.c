@@ -79,10 +79,11 @@ judge(const struct call *call, const struct eviction *eviction,
 
 /* (And notes when an extent was begun and how far its log is.) */
 int
-evict_reserve_room(const struct call *call, uint32_t log, bool moved,
-    uint32_t bytes, struct shm_place *place_out)
+evict_reserve_room(const struct call *call, uint32_t log,
+    enum shm_purpose purpose, uint32_t bytes, struct shm_place *place_out)
 {
-	int error = shm_arena_reserve(call->peer, log, moved, bytes, place_out);
+	int error =
+	    shm_arena_reserve(call->peer, log, purpose, bytes, place_out);
 
 	if (error != 0)
 		return error;
@@ -109,7 +110,7 @@ write_copy(const struct call *call, const struct eviction *eviction,
 		content.stamp = place_stamp(call->m, LOG_MAIN);
 	bytes = entry_bytes(&content);
 	if (bytes > eviction->budget ||
-	    evict_reserve_room(call, content.log, true, bytes, place) != 0)
+	    evict_reserve_room(call, content.log, SHM_MOVE, bytes, place) != 0)
 		return false;
 	entry_write(call->m, place, &content);
 	*word_out = index_word(&l->key, place);
@@ -719,20 +720,37 @@ nothing_to_evict(const struct call *call)
  * cleaning: else a cache that has filled up once could not be cleaned again.
  */
 static int
-spare_the_last(const struct call *call, uint32_t bytes)
+reserve_lasting(
+    const struct call *call, uint32_t bytes, struct shm_place *place_out)
 {
-	struct shm_segment *segment = call->m->segment;
-	uint32_t tries = segment->geometry.request.extent_count;
+	uint32_t tries = call->m->segment->geometry.request.extent_count;
+	int error;
 
-	while (shm_arena_needs_free(segment, LOG_LASTING, bytes) &&
-	       shm_arena_count_free(segment, 2) < 2) {
+	while ((error = evict_reserve_room(call, LOG_LASTING, SHM_WRITE, bytes,
+		    place_out)) == SHM_EBUSY) {
 		struct survey s;
 
 		look_around(call, true, &s);
 		if (tries-- == 0 || (!s.recycled && !free_one(call, &s, true)))
 			return error_full();
 	}
-	return 0;
+	return error;
+}
+
+/* Others leave it, too, if one try to free another is enough. */
+static int
+reserve_sparing(const struct call *call, uint32_t log, uint32_t bytes,
+    struct shm_place *place_out)
+{
+	int error = evict_reserve_room(call, log, SHM_WRITE, bytes, place_out);
+	struct survey s;
+
+	if (error != SHM_EBUSY)
+		return error;
+	look_around(call, false, &s);
+	if (!s.recycled && s.free < 2)
+		(void)free_one(call, &s, false);
+	return evict_reserve_room(call, log, SHM_WRITE_LAST, bytes, place_out);
 }
 
 int
@@ -740,19 +758,21 @@ evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
     struct shm_place *place_out)
 {
 	unsigned passes = 0;
-	int error = log == LOG_LASTING ? spare_the_last(call, bytes) : 0;
+	int error;
 
-	if (error != 0)
-		return error;
-	while ((error = evict_reserve_room(
-		    call, log, false, bytes, place_out)) == SHM_EBUSY) {
-		if (make_room(call, passes > 0))
-			continue;
-		if (call->m->volatile_only && nothing_to_evict(call))
-			return error_full();
-		if (++passes == PASSES_MAX)
-			return SHMCACHE_EBUSY;
-		(void)sched_yield();
+	if (log == LOG_LASTING)
+		return reserve_lasting(call, bytes, place_out);
+	error = reserve_sparing(call, log, bytes, place_out);
+	while (error == SHM_EBUSY) {
+		if (!make_room(call, passes > 0)) {
+			if (call->m->volatile_only && nothing_to_evict(call))
+				return error_full();
+			if (++passes == PASSES_MAX)
+				return SHMCACHE_EBUSY;
+			(void)sched_yield();
+		}
+		error = evict_reserve_room(
+		    call, log, SHM_WRITE_LAST, bytes, place_out);
 	}
 	return error;
 }

@@ -16,7 +16,8 @@
  * the main log, in the policy's order.
  *
  * - An eviction never starts another: a survivor for which no extent is free is
- *   dropped.
+ *   dropped.  So a set that would begin the last free extent tries to free
+ *   another first, as somebody may be evicting meanwhile.
  * - No more than half of an extent's bytes are copied on when the policy chooses,
  *   so every eviction gains (of one that is cleaned, no more than what is not
  *   dead: that is what it gains).
@@ -50,10 +51,9 @@
 int evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
     struct shm_place *place_out);
 
-/* The same where there is room (SHM_EBUSY: something would have to be evicted), for
-   what is written first or, if `moved`, comes from another extent. */
-int evict_reserve_room(const struct call *call, uint32_t log, bool moved,
-    uint32_t bytes, struct shm_place *place_out);
+/* The same where there is room; SHM_EBUSY: something would have to be evicted. */
+int evict_reserve_room(const struct call *call, uint32_t log,
+    enum shm_purpose purpose, uint32_t bytes, struct shm_place *place_out);
 
 /* See that so many extents are free; how many were made so. */
 uint32_t evict_fill_reserve(const struct call *call, uint32_t wanted);

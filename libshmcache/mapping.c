@@ -268,13 +268,13 @@ least_extents(const struct shm_request *r)
 
 /*
  * One lane for each processor, as long as the extents that are being written,
- * half empty on average, are no more than 1/32 of all; one at least.
+ * half empty on average, are no more than 1/64 of all; one at least.
  */
 static uint32_t
 choose_lanes(uint32_t extents, uint32_t logs)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	uint32_t lanes = extents / 32 / logs;
+	uint32_t lanes = extents / 64 / logs;
 
 	if (processors > 0 && (uint32_t)processors < lanes)
 		lanes = (uint32_t)processors;

@@ -285,13 +285,15 @@ reserve_tail(struct shm_segment *segment, const struct shm_extent *active,
 	}
 }
 
-/* Replaces a lane's hint by a free extent; false if there is none. */
+/* Replaces a lane's hint by a free extent; false if there is none for this. */
 static bool
-install(struct shm_segment *segment, uint64_t *hint_word, uint64_t hint)
+install(struct shm_segment *segment, enum shm_purpose purpose,
+    uint64_t *hint_word, uint64_t hint)
 {
 	struct shm_extent y;
 
-	if (!find_free(segment, &y))
+	if ((purpose == SHM_WRITE && shm_arena_count_free(segment, 2) < 2) ||
+	    !find_free(segment, &y))
 		return false;
 	(void)shm_cas64(hint_word, hint, pack_hint(y.number, y.generation));
 	return true;
@@ -337,11 +339,11 @@ static_assert(MOVED + 1 == SHM_LANE_EXTENTS, "the last one");
  */
 static inline unsigned
 choose_hint(const struct shm_segment *segment, uint32_t log,
-    const uint64_t *hints, bool moved, int64_t bytes)
+    const uint64_t *hints, enum shm_purpose purpose, int64_t bytes)
 {
 	int64_t first, second;
 
-	if (moved && segment->lane_extents > MOVED)
+	if (purpose == SHM_MOVE && segment->lane_extents > MOVED)
 		return MOVED;
 	if (segment->lane_extents <= 1)
 		return 0;
@@ -351,18 +353,8 @@ choose_hint(const struct shm_segment *segment, uint32_t log,
 						     : second < first;
 }
 
-bool
-shm_arena_needs_free(
-    const struct shm_segment *segment, uint32_t log, uint32_t bytes)
-{
-	uint64_t *hints = lane_hints(segment, log, own_lane(segment));
-	unsigned i = choose_hint(segment, log, hints, false, bytes);
-
-	return room_in(segment, log, shm_load64_acquire(&hints[i])) < bytes;
-}
-
 int
-shm_arena_reserve(struct shm_peer *peer, uint32_t log, bool moved,
+shm_arena_reserve(struct shm_peer *peer, uint32_t log, enum shm_purpose purpose,
     uint32_t bytes, struct shm_place *place_out)
 {
 	struct shm_segment *segment = peer->segment;
@@ -373,7 +365,7 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, bool moved,
 		return SHM_ECORRUPT;
 	for (;;) {
 		uint64_t *hint_word =
-		    &hints[choose_hint(segment, log, hints, moved, bytes)];
+		    &hints[choose_hint(segment, log, hints, purpose, bytes)];
 		uint64_t hint = shm_load64_acquire(hint_word);
 		struct shm_extent active;
 		enum lane_state lane = enter_lane(peer, log, hint, &active);
@@ -395,7 +387,7 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, bool moved,
 			(void)shm_arena_seal(segment, &active);
 			shm_pin_clear(peer, SHM_PIN_TARGET);
 		} else if (lane == LANE_STALE) {
-			if (!install(segment, hint_word, hint))
+			if (!install(segment, purpose, hint_word, hint))
 				return SHM_EBUSY;
 			installed = true;
 		}

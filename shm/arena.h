@@ -148,18 +148,21 @@ shm_arena_generation(const struct shm_segment *segment, uint32_t extent)
 			  32);
 }
 
-/*
- * Reserve `bytes` (a multiple of 16) in an active extent of the log, for what is
- * written first or is moved from another extent.  0:
- * *place_out is set and the peer's target pin is held; SHM_EBUSY: no extent is
- * free, nothing is held; SHM_ECORRUPT: it is more than an extent has.
- */
-int shm_arena_reserve(struct shm_peer *peer, uint32_t log, bool moved,
-    uint32_t bytes, struct shm_place *place_out);
+/* What bytes are reserved for. */
+enum shm_purpose {
+	SHM_WRITE, /* a first copy; leaves the last free extent to moves, if
+			   no two take one at a time */
+	SHM_WRITE_LAST, /* a first copy, into the last free extent too */
+	SHM_MOVE        /* a copy of what is in another extent */
+};
 
-/* Would that need a free extent?  As it looks now. */
-bool shm_arena_needs_free(
-    const struct shm_segment *segment, uint32_t log, uint32_t bytes);
+/*
+ * Reserve `bytes` (a multiple of 16) in an active extent of the log.  0:
+ * *place_out is set and the peer's target pin is held; SHM_EBUSY: no extent is
+ * free for this, nothing is held; SHM_ECORRUPT: it is more than an extent has.
+ */
+int shm_arena_reserve(struct shm_peer *peer, uint32_t log,
+    enum shm_purpose purpose, uint32_t bytes, struct shm_place *place_out);
 
 /* Mark the bytes as an entry, once they are written.  Edge S. */
 void shm_arena_start(

@@ -524,6 +524,37 @@ fill_reserve(struct shmcache *cache)
 	return freed > 0;
 }
 
+/* The last free extent is for copies, if another can be freed. */
+static void
+set_frees_another_before_the_last(void **state)
+{
+	struct shmcache *cache = *state;
+	struct shm_segment *segment = cache->mapping->segment;
+	struct shm_extent full;
+	struct shm_place place;
+	struct shm_peer *writer;
+	struct call call;
+
+	(void)fill_extent(cache, "k", &full);
+	assert_int_equal(shm_peer_claim(segment, &writer), 0);
+	while (shm_arena_count_free(segment, 2) > 1) {
+		assert_int_equal(shm_arena_reserve(writer, LOG_MAIN, SHM_WRITE,
+				     cache->mapping->extent_bytes, &place),
+		    0);
+		shm_arena_account(segment, place.extent, place.generation,
+		    (int64_t)place.bytes);
+	}
+	call = test_enter(cache);
+	assert_int_equal(evict_reserve(&call, LOG_MAIN,
+			     cache->mapping->extent_bytes, &place),
+	    0);
+	assert_true(place.installed);
+	assert_int_equal(shm_arena_count_free(segment, 2), 1);
+	call_leave();
+	shm_peer_release(writer);
+	assert_int_equal(test_stats(cache).extents_evicted, 1);
+}
+
 /* Of two extents that are being emptied, the one that nobody is at. */
 static void
 abandoned_extent_is_finished(void **state)
@@ -1218,6 +1249,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(tentative_words_that_name_the_extent_are_aborted),
 	TEST(started_entries_that_nothing_names_are_passed_over),
 	TEST(forgotten_entries_do_not_count),
+	TEST(set_frees_another_before_the_last),
 	TEST(abandoned_extent_is_finished),
 	TEST(expired_extents_are_swept_first),
 	TEST(extent_of_a_writer_is_not_evicted),

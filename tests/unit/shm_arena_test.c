@@ -62,11 +62,13 @@ claim(struct shm_segment *s)
 }
 
 static struct shm_place
-reserve_for(struct shm_peer *peer, uint32_t log, bool moved, uint32_t bytes)
+reserve_for(struct shm_peer *peer, uint32_t log, enum shm_purpose purpose,
+    uint32_t bytes)
 {
 	struct shm_place place;
 
-	assert_int_equal(shm_arena_reserve(peer, log, moved, bytes, &place), 0);
+	assert_int_equal(
+	    shm_arena_reserve(peer, log, purpose, bytes, &place), 0);
 	assert_int_equal(place.bytes, bytes);
 	return place;
 }
@@ -74,7 +76,7 @@ reserve_for(struct shm_peer *peer, uint32_t log, bool moved, uint32_t bytes)
 static struct shm_place
 reserve(struct shm_peer *peer, uint32_t log, uint32_t bytes)
 {
-	return reserve_for(peer, log, false, bytes);
+	return reserve_for(peer, log, SHM_WRITE_LAST, bytes);
 }
 
 static enum shm_extent_state
@@ -190,8 +192,8 @@ more_than_an_extent_is_refused(void **state)
 	struct fixture *f = *state;
 	struct shm_place place;
 
-	assert_int_equal(
-	    shm_arena_reserve(f->peer, 0, false, EXTENT_BYTES + UNIT, &place),
+	assert_int_equal(shm_arena_reserve(f->peer, 0, SHM_WRITE_LAST,
+			     EXTENT_BYTES + UNIT, &place),
 	    SHM_ECORRUPT);
 	assert_int_equal(f->peer->shared->pins[SHM_PIN_TARGET], 0);
 	assert_int_equal(shm_arena_count_free(f->s, EXTENTS), EXTENTS);
@@ -208,10 +210,33 @@ no_free_extent_is_busy_and_holds_nothing(void **state)
 		shm_pin_clear(f->peer, SHM_PIN_TARGET);
 	}
 	assert_int_equal(
-	    shm_arena_reserve(f->peer, 0, false, UNIT, &place), SHM_EBUSY);
+	    shm_arena_reserve(f->peer, 0, SHM_WRITE_LAST, UNIT, &place),
+	    SHM_EBUSY);
 	assert_int_equal(place.extent, 77);
 	assert_int_equal(f->peer->shared->pins[SHM_PIN_TARGET], 0);
 	assert_int_equal(shm_arena_count_free(f->s, EXTENTS), 0);
+}
+
+static void
+first_copies_leave_the_last_free_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct shm_place place;
+
+	for (unsigned i = 0; i < EXTENTS - 1; i++) {
+		assert_int_equal(shm_arena_reserve(f->peer, 0, SHM_WRITE,
+				     EXTENT_BYTES, &place),
+		    0);
+		shm_pin_clear(f->peer, SHM_PIN_TARGET);
+	}
+	assert_int_equal(
+	    shm_arena_reserve(f->peer, 0, SHM_WRITE, UNIT, &place), SHM_EBUSY);
+	assert_int_equal(f->peer->shared->pins[SHM_PIN_TARGET], 0);
+	assert_int_equal(shm_arena_count_free(f->s, EXTENTS), 1);
+	assert_true(reserve_for(f->peer, 0, SHM_MOVE, UNIT).installed);
+	/* What is active is no free extent. */
+	assert_int_equal(
+	    shm_arena_reserve(f->peer, 0, SHM_WRITE, UNIT, &place), 0);
 }
 
 static void
@@ -248,8 +273,6 @@ small_entries_fill_the_ends(void **state)
 	assert_int_equal(reserve(peer, 0, 3 * UNIT).extent, a.extent);
 	assert_int_equal(reserve(peer, 0, 2 * UNIT).extent, b.extent);
 	assert_int_equal(reserve(peer, 0, UNIT).extent, a.extent);
-	assert_false(shm_arena_needs_free(s, 0, EXTENT_BYTES / 2));
-	assert_true(shm_arena_needs_free(s, 0, EXTENT_BYTES));
 	/* Neither has room: the fuller one is sealed. */
 	c = reserve(peer, 0, EXTENT_BYTES);
 	assert_true(c.installed);
@@ -275,10 +298,11 @@ moved_entries_have_an_extent_of_their_own(void **state)
 	s = test_segment_of(&r);
 	peer = claim(s);
 	fresh = reserve(peer, 0, UNIT);
-	moved = reserve_for(peer, 0, true, UNIT);
+	moved = reserve_for(peer, 0, SHM_MOVE, UNIT);
 	assert_int_not_equal(fresh.extent, moved.extent);
 	assert_int_equal(reserve(peer, 0, UNIT).extent, fresh.extent);
-	assert_int_equal(reserve_for(peer, 0, true, UNIT).extent, moved.extent);
+	assert_int_equal(
+	    reserve_for(peer, 0, SHM_MOVE, UNIT).extent, moved.extent);
 	e = shm_arena_state(s, moved.extent);
 	assert_int_equal(e.log, 0);
 	assert_true(shm_arena_is_hinted(s, &e));
@@ -286,7 +310,7 @@ moved_entries_have_an_extent_of_their_own(void **state)
 	shm_segment_detach(s);
 
 	fresh = reserve(f->peer, 0, UNIT);
-	moved = reserve_for(f->peer, 0, true, UNIT);
+	moved = reserve_for(f->peer, 0, SHM_MOVE, UNIT);
 	assert_int_equal(fresh.extent, moved.extent);
 }
 
@@ -742,11 +766,11 @@ room_in_what_may_not_be_written_is_none(void **state)
 	struct shm_place place = reserve(f->peer, 0, UNIT);
 	struct shm_extent e = shm_arena_state(f->s, place.extent);
 
-	assert_false(shm_arena_needs_free(f->s, 0, UNIT));
+	assert_false(reserve(f->peer, 0, UNIT).installed);
 	assert_true(shm_arena_seal(f->s, &e));
-	assert_true(shm_arena_needs_free(f->s, 0, UNIT));
+	assert_true(reserve(f->peer, 0, UNIT).installed);
 	*lane_hint(f->s, 0) = 0;
-	assert_true(shm_arena_needs_free(f->s, 0, UNIT));
+	assert_true(reserve(f->peer, 0, UNIT).installed);
 }
 
 static void
@@ -884,7 +908,8 @@ write_places(void *context)
 		struct shm_place *p = &w->places[w->count];
 		uint32_t bytes = UNIT * (1 + (uint32_t)prng_below(&prng, 8));
 
-		if (shm_arena_reserve(w->peer, 0, false, bytes, p) != 0)
+		if (shm_arena_reserve(w->peer, 0, SHM_WRITE_LAST, bytes, p) !=
+		    0)
 			break;
 		memset(w->s->base + p->offset, w->mark, bytes);
 		shm_arena_account(w->s, p->extent, p->generation, p->bytes);
@@ -948,6 +973,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(what_does_not_fit_seals_and_goes_elsewhere),
 	TEST(more_than_an_extent_is_refused),
 	TEST(no_free_extent_is_busy_and_holds_nothing),
+	TEST(first_copies_leave_the_last_free_extent),
 	TEST(logs_write_to_extents_of_their_own),
 	cmocka_unit_test(small_entries_fill_the_ends),
 	TEST(moved_entries_have_an_extent_of_their_own),

@@ -108,7 +108,8 @@ free_all_and_hint(void)
 static void
 reserve(struct shm_peer *peer, unsigned who)
 {
-	(void)shm_arena_reserve(peer, 0, false, SHM_UNIT_BYTES, &places[who]);
+	(void)shm_arena_reserve(
+	    peer, 0, SHM_WRITE_LAST, SHM_UNIT_BYTES, &places[who]);
 	shm_pin_clear(peer, SHM_PIN_TARGET);
 }
 
