@@ -132,6 +132,13 @@ check "four processes miss as one does ($four, $one)" \
     awk -v a="$four" -v b="$one" \
     'BEGIN { exit !(a > 0 && a < b * 1.05 && b < a * 1.05) }'
 
+awk -v kind=sizes -f bench/synthetic.awk | head -n 200000 >"$work/sizes"
+"$replay" -s 10% -r s3fifo "$work/sizes" >"$work/table" 2>/dev/null
+check "the index is made for the small entries that stay" \
+    awk '/items=/ { ours = $5; next }
+	$4 == "s3fifo" { theirs = $5 }
+	END { exit !(ours > 0 && ours < theirs) }' "$work/table"
+
 # --- formats ----------------------------------------------------------------
 
 printf '0,a,10,0,get\n1,b,20,60,set\n2,a,10,0,get\n3,b,20,0,delete\n4,b,20,0,get\n' \

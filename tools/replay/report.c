@@ -101,11 +101,11 @@ byte_miss_ratio(const struct point *p)
 		   : 0;
 }
 
-/* In the cache of the whole size. */
+/* So many in the cache of the whole size. */
 static uint64_t
-objects(const struct report *r, const struct point *p)
+whole(const struct report *r, uint64_t objects)
 {
-	return (uint64_t)((double)p->objects / trace_share(r->trace) + 0.5);
+	return (uint64_t)((double)objects / trace_share(r->trace) + 0.5);
 }
 
 static double
@@ -118,7 +118,7 @@ static void
 print_point(const struct report *r, const struct point *p)
 {
 	printf("%8.3f %12" PRIu64 " %9" PRIu64 "  %-12s ", p->share * 100,
-	    p->capacity_bytes, objects(r, p), p->policy);
+	    p->capacity_bytes, whole(r, p->objects), p->policy);
 	if (p->note[0] != '\0') {
 		printf("   -  (%s)\n", p->note);
 		return;
@@ -136,6 +136,8 @@ print_point(const struct report *r, const struct point *p)
 		printf("  WRONG=%" PRIu64, p->wrong);
 	if (p->shared_misses > 0)
 		printf("  shared=%" PRIu64, p->shared_misses);
+	if (p->expected_items > p->objects * 2)
+		printf("  items=%" PRIu64, whole(r, p->expected_items));
 	if (p->index_evictions > p->gets / 1000)
 		printf("  displaced=%" PRIu64, p->index_evictions);
 	printf("\n");
@@ -222,7 +224,7 @@ point_json(const struct report *r, const struct point *p)
 	json_t *o = json_pack("{s:s, s:b, s:f, s:I, s:I}", "policy", p->policy,
 	    "library", p->library, "share", p->share, "capacity_bytes",
 	    (json_int_t)p->capacity_bytes, "objects",
-	    (json_int_t)objects(r, p));
+	    (json_int_t)whole(r, p->objects));
 
 	if (o == NULL || p->note[0] != '\0') {
 		if (o != NULL)
@@ -239,7 +241,9 @@ point_json(const struct report *r, const struct point *p)
 		"ns_per_request", ns_per_request(r, p)));
 	if (p->library)
 		(void)json_object_update_new(
-		    o, json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+		    o, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+			   "expected_items",
+			   (json_int_t)whole(r, p->expected_items),
 			   "shared_misses", (json_int_t)p->shared_misses,
 			   "segment_bytes", (json_int_t)p->segment_bytes,
 			   "extent_bytes", (json_int_t)p->extent_bytes,

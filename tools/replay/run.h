@@ -43,7 +43,8 @@ struct point {
 	/* of the library only */
 	uint64_t shared_misses; /* of keys that another process stored before
 				   the one that missed them could */
-	uint64_t segment_bytes, extent_bytes, extents, index_evictions;
+	uint64_t segment_bytes, extent_bytes, extents;
+	uint64_t expected_items, index_evictions;
 	double live;    /* share of the arena in use, mean over the run */
 	double copied;  /* bytes copied for each byte inserted */
 	char note[160]; /* why there are no figures */

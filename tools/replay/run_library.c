@@ -365,6 +365,51 @@ run_cache(struct point *p, struct worker *w)
 		note_figures(p, w->common, &stats);
 }
 
+/* Opens the cache, plays the trace into it, and fills the point or its note. */
+static void
+run_once(struct point *p, struct shmcache_options *o, const struct worker *w)
+{
+	struct worker worker = *w;
+	const char *into = w->options->into;
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "replay-%d", (int)getpid());
+	if (into != NULL ? shmcache_open(into, NULL, &worker.cache) != 0
+			 : create(name, p, o, &worker.cache) != 0) {
+		(void)snprintf(
+		    p->note, sizeof(p->note), "%s", shmcache_last_error());
+		return;
+	}
+	worker.value = calloc(1, w->buffer_bytes);
+	worker.buffer = calloc(1, w->buffer_bytes);
+	worker.common = mmap(NULL, sizeof(*w->common), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (worker.value != NULL && worker.buffer != NULL &&
+	    worker.common != MAP_FAILED) {
+		run_cache(p, &worker);
+		(void)munmap(worker.common, sizeof(*w->common));
+	} else {
+		(void)snprintf(p->note, sizeof(p->note), "not enough memory");
+	}
+	free(worker.value);
+	free(worker.buffer);
+	(void)shmcache_close(worker.cache);
+	if (into == NULL)
+		(void)shmcache_remove(name);
+}
+
+/* Has the cache had room for more entries than its index had? */
+static bool
+index_was_small(const struct point *p)
+{
+	return p->note[0] == '\0' && p->index_evictions > p->misses / 64;
+}
+
+/*
+ * The index is made for a tenth more entries than there is room for of mean size,
+ * as small ones stay; and for twice as many, and again, as long as that is too
+ * few and more do better: small entries may be most of those that stay.
+ */
 void
 run_library(struct point *p, const char *policy, const struct trace *trace,
     const struct weights *weights, const struct library_options *options)
@@ -375,38 +420,24 @@ run_library(struct point *p, const char *policy, const struct trace *trace,
 		.weights = weights,
 		.options = options,
 		.buffer_bytes = largest + 1ull };
-	char name[64];
+	struct point next;
 
 	p->policy = policy;
 	p->library = true;
+	p->expected_items = p->objects + p->objects / 10 + 1;
 	o.policy = policy;
 	o.expected_tags = 1; /* the least table */
-	o.expected_items =
-	    p->objects + p->objects / 10 + 1; /* small ones stay */
+	o.expected_items = p->expected_items;
 	o.extent_bytes = options->extent_bytes != 0
 			     ? options->extent_bytes
 			     : choose_extent_bytes(p, weights, largest);
-	(void)snprintf(name, sizeof(name), "replay-%d", (int)getpid());
-	if (options->into != NULL
-		? shmcache_open(options->into, NULL, &w.cache) != 0
-		: create(name, p, &o, &w.cache) != 0) {
-		(void)snprintf(
-		    p->note, sizeof(p->note), "%s", shmcache_last_error());
-		return;
+	next = *p;
+	run_once(p, &o, &w);
+	while (options->into == NULL && index_was_small(p) && !interrupted) {
+		next.expected_items = o.expected_items *= 2;
+		run_once(&next, &o, &w);
+		if (next.note[0] != '\0' || next.misses >= p->misses)
+			break;
+		*p = next;
 	}
-	w.value = calloc(1, w.buffer_bytes);
-	w.buffer = calloc(1, w.buffer_bytes);
-	w.common = mmap(NULL, sizeof(*w.common), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (w.value != NULL && w.buffer != NULL && w.common != MAP_FAILED) {
-		run_cache(p, &w);
-		(void)munmap(w.common, sizeof(*w.common));
-	} else {
-		(void)snprintf(p->note, sizeof(p->note), "not enough memory");
-	}
-	free(w.value);
-	free(w.buffer);
-	(void)shmcache_close(w.cache);
-	if (options->into == NULL)
-		(void)shmcache_remove(name);
 }
