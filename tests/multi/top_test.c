@@ -49,25 +49,50 @@ static int __attribute__((format(printf, 1, 2))) tmux(const char *format, ...)
 	return pclose(output);
 }
 
-/* Repeat `tmux COMMAND` until it prints this; a vain wait ends with what it
-   does print. */
+/* The first of the parts that `screen` lacks, or NULL. */
+static const char *
+missing(const char *const *parts)
+{
+	while (*parts && strstr(screen, *parts)) {
+		parts++;
+	}
+	return *parts;
+}
+
+/* Repeat `tmux COMMAND` until it prints all of these at once; a vain wait ends
+   with what it does print. */
 static void
-await_output(const char *command, const char *part)
+await_output(const char *command, const char *const *parts)
 {
 	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + WAIT_NS;
 
-	while (tmux("%s", command) || !strstr(screen, part)) {
+	while (tmux("%s", command) || missing(parts)) {
 		CHECK_SAY(clock_ns(CLOCK_MONOTONIC) < end_ns,
-		    "\"%s\" never came, but: %s", part, screen);
+		    "\"%s\" never came, but: %s",
+		    missing(parts) ? missing(parts) : command, screen);
 		sleep_us(50000);
 	}
 }
 
-/* Wait until the terminal shows this. */
+#define PARTS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+/*
+ * Wait until the terminal shows all of these.  A capture may come when tmux has
+ * read a half of what the tool has drawn: what is there says nothing of what
+ * else is, or is no more.
+ */
+#define AWAIT_SCREEN(...)                                                      \
+	await_output("capture-pane -p -t top", PARTS(__VA_ARGS__))
+
+/* Rows are drawn from the first to the last: wait until that is not empty, and
+   with it the frame complete. */
 static void
-await_screen(const char *part)
+await_last_row(void)
 {
-	await_output("capture-pane -p -t top", part);
+	while (tmux("capture-pane -p -t top -S 29 -E 29") ||
+	       !screen[strspn(screen, " \n")]) {
+		sleep_us(50000);
+	}
 }
 
 static void
@@ -88,7 +113,7 @@ start_tmux(void)
 	}
 	CHECK(error == 0);
 	free(argv[2]);
-	await_output("list-commands", "list-commands");
+	await_output("list-commands", PARTS("list-commands"));
 }
 
 /* A terminal in which this command runs; what it said stays when it ends. */
@@ -124,35 +149,32 @@ static void
 shows_keys_and_panels(void)
 {
 	struct shmcache *cache = create_busy_cache("panels");
+	char name[128];
 
+	(void)snprintf(name, sizeof(name), "%s", test_name("panels"));
 	start_terminal("", "-i 0.5", "panels");
-	await_screen("Big keys, of 3 entries\n");
-	CHECK_HAS(screen, test_name("panels"));
-	CHECK_HAS(screen, "Hot keys");
-	CHECK_HAS(screen, "  100.0 %");
-	CHECK_HAS(screen, "  kept\n");
-	CHECK_HAS(screen, "  b\\x01g\\n\n");
-	CHECK_HAS(screen, "items: 3 ");
-	CHECK_HAS(screen, "janitor: not seen");
+	AWAIT_SCREEN("Big keys, of 3 entries\n", name, "Hot keys", "  100.0 %",
+	    "  kept\n", "  b\\x01g\\n\n", "items: 3 ", "janitor: not seen");
 	CHECK(tmux("send-keys -t top n") == 0);
-	await_screen("gets that returned a value");
+	await_last_row();
+	AWAIT_SCREEN("gets that returned a value");
 	CHECK(!strstr(screen, "segment_id"));
 	CHECK(tmux("send-keys -t top NPage") == 0);
-	await_screen("Eviction\n");
+	AWAIT_SCREEN("Eviction\n");
 	CHECK(tmux("send-keys -t top End") == 0);
-	await_screen("advices ");
+	AWAIT_SCREEN("advices ");
 	CHECK(tmux("send-keys -t top Home") == 0);
-	await_screen("gets that returned a value");
+	AWAIT_SCREEN("gets that returned a value");
 	CHECK(tmux("send-keys -t top t") == 0);
-	await_screen("Threads\n");
+	AWAIT_SCREEN("Threads\n");
 	CHECK(tmux("send-keys -t top e") == 0);
-	await_screen("Entries by size\n");
+	AWAIT_SCREEN("Entries by size\n");
 	CHECK(tmux("send-keys -t top a") == 0);
-	await_screen("all is well");
+	AWAIT_SCREEN("all is well");
 	CHECK(tmux("send-keys -t top '?'") == 0);
-	await_screen("q  quit");
+	AWAIT_SCREEN("q  quit");
 	CHECK(tmux("send-keys -t top q") == 0);
-	await_screen("rc 0\n");
+	AWAIT_SCREEN("rc 0\n");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -162,19 +184,19 @@ survives_any_size(void)
 	struct shmcache *cache = create_busy_cache("sizes");
 
 	start_terminal("", "", "sizes");
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK(tmux("resize-window -t top -x 30 -y 5") == 0);
-	await_screen("too small");
+	AWAIT_SCREEN("too small");
 	CHECK(tmux("resize-window -t top -x 1 -y 1") == 0);
 	sleep_us(100000);
 	CHECK(tmux("resize-window -t top -x 50 -y 12") == 0);
-	await_screen("Hot keys");
+	AWAIT_SCREEN("Hot keys");
 	CHECK(tmux("resize-window -t top -x 200 -y 60") == 0);
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK(tmux("resize-window -t top -x 20 -y 4") == 0);
-	await_screen("too small");
+	AWAIT_SCREEN("too small");
 	CHECK(tmux("send-keys -t top q") == 0);
-	await_screen("rc 0");
+	AWAIT_SCREEN("rc 0");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -184,14 +206,14 @@ waits_for_a_removed_cache(void)
 	struct shmcache *cache = create_busy_cache("removed");
 
 	start_terminal("", "-i 0.2", "removed");
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK_RESULT(shmcache_remove(test_name("removed")), 0);
 	CHECK_RESULT(shmcache_close(cache), 0);
-	await_screen("waiting until it is created anew");
+	AWAIT_SCREEN("waiting until it is created anew");
 	cache = cache_create_used("removed");
-	await_screen("Big keys, of 2 entries\n");
+	AWAIT_SCREEN("Big keys, of 2 entries\n");
 	CHECK(tmux("send-keys -t top q") == 0);
-	await_screen("rc 0\n");
+	AWAIT_SCREEN("rc 0\n");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -220,16 +242,16 @@ ends_on_signals(void)
 	struct shmcache *cache = create_busy_cache("signals");
 
 	start_terminal("", "", "signals");
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK(tmux("send-keys -t top C-c") == 0);
-	await_screen("rc 0\n");
+	AWAIT_SCREEN("rc 0\n");
 	CHECK(!strstr(screen, "Big keys"));
 	CHECK(tmux("respawn-pane -k -t top \"%s top %s; echo rc \\$?; sleep "
 		   "1000\"",
 		  tool_path("shmcache-stat"), test_name("signals")) == 0);
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK_SYS(kill(tool_pid(), SIGTERM));
-	await_screen("rc 0\n");
+	AWAIT_SCREEN("rc 0\n");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
@@ -258,12 +280,12 @@ has_colours_unless_told(void)
 	struct shmcache *cache = create_busy_cache("colours");
 
 	start_terminal("NO_COLOR=1", "", "colours");
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK(tmux("capture-pane -e -p -t top") == 0);
 	CHECK(!has_colours(screen));
 	CHECK(tmux("respawn-pane -k -t top \"exec %s top %s\"",
 		  tool_path("shmcache-stat"), test_name("colours")) == 0);
-	await_screen("Big keys");
+	AWAIT_SCREEN("Big keys");
 	CHECK(tmux("capture-pane -e -p -t top") == 0);
 	CHECK(has_colours(screen));
 	CHECK_RESULT(shmcache_close(cache), 0);
@@ -281,13 +303,11 @@ says_what_it_needs(void)
 	/* ncurses itself loses some memory when it refuses. */
 	start_terminal(
 	    "TERM=nonsense ASAN_OPTIONS=detect_leaks=0", "", "needs");
-	await_screen("rc 2");
-	CHECK_HAS(screen, "set TERM");
+	AWAIT_SCREEN("rc 2", "set TERM");
 	CHECK(tmux("respawn-pane -k -t top \"%s top %s; echo rc \\$?; sleep "
 		   "1000\"",
 		  tool_path("shmcache-stat"), test_name("absent")) == 0);
-	await_screen("rc 3");
-	CHECK_HAS(screen, "check the name");
+	AWAIT_SCREEN("rc 3", "check the name");
 	CHECK_RESULT(shmcache_close(cache), 0);
 }
 
