@@ -22,7 +22,7 @@
 set -u
 export LC_ALL=C
 
-time_limit=${TEST_TIMEOUT:-600}
+time_limit=${TEST_TIMEOUT:-1200}
 passed=0 failed=0 skipped=0
 stage='' kind='' stage_start=0 times=''
 work=$(mktemp -d)

@@ -381,7 +381,7 @@ lengths_that_change_between_two_reads(void)
 		/* A copy without a pin is begun a thousand times where words
 		   and extents disagree: that is slow, but ends. */
 		if (i % 50 == 0)
-			hostile_limit(60);
+			hostile_limit(120);
 		hostile_all_keys(&hostile);
 		if (i % 16 == 0)
 			memcpy(hostile.bytes + hostile.part[PART_INDEX],
@@ -427,7 +427,7 @@ changed_between_two_reads(void)
 	for (uint64_t i = 0; i < 20 * rounds; i++) {
 		hostile_announce("another's changes, call", i, run_seed());
 		if (i % 100 == 0)
-			hostile_limit(60);
+			hostile_limit(120);
 		hostile_call(&hostile, (unsigned)prng_below(&prng, 16),
 		    (unsigned)prng_below(&prng, HOSTILE_KEYS + 4));
 		calls++;

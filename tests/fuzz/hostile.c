@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES 4096u /* a page; the next one faults */
@@ -75,9 +76,9 @@ fail(const char *why)
 static void
 on_signal(int number)
 {
-	say_where(number == SIGALRM ? "no end" : "a stray access");
+	say_where(number == SIGPROF ? "no end" : "a stray access");
 	(void)signal(number, SIG_DFL);
-	(void)raise(number == SIGALRM ? SIGABRT : number);
+	(void)raise(number == SIGPROF ? SIGABRT : number);
 }
 
 static void
@@ -91,11 +92,13 @@ void
 hostile_limit(unsigned seconds)
 {
 	const char *times = getenv("TEST_PATIENCE"); /* as in unit tests */
+	struct itimerval once = { .it_value = { 0, 0 } };
 
-	(void)signal(SIGALRM, on_signal);
-	(void)alarm(times == NULL
-			? seconds
-			: seconds * (unsigned)strtoul(times, NULL, 10));
+	if (times != NULL)
+		seconds *= (unsigned)strtoul(times, NULL, 10);
+	once.it_value.tv_sec = seconds;
+	(void)signal(SIGPROF, on_signal);
+	(void)setitimer(ITIMER_PROF, &once, NULL);
 }
 
 static void *

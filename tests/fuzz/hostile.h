@@ -86,7 +86,10 @@ int hostile_attach(struct hostile *h, void (*use)(struct hostile *));
 /* How many keys are in it. */
 #define HOSTILE_KEYS 40u
 
-/* Say so and abort if it takes longer than this from now; 0: no more. */
+/* Say so and abort if all threads together compute for longer than this from now;
+   0: no more.  (Time on the clock would be that of a busy machine: calls that try
+   a thousand times let others run each time.  Who sleeps for ever is found by the
+   limit of the case.) */
 void hostile_limit(unsigned seconds);
 
 /* What is being tried, for the message when a signal comes. */

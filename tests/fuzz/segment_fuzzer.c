@@ -71,6 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t at = 0;
 	bool walked = false;
 
+	hostile_limit(5);
 	for (unsigned step = 0; step < STEPS_MAX && at + 1 < size; step++) {
 		if ((data[at] & 0x80) != 0) {
 			at += write_bytes(data + at, size - at);
@@ -83,6 +84,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			at += 2;
 		}
 	}
+	hostile_limit(0);
 	hostile_restore(&hostile);
 	return 0;
 }

@@ -567,7 +567,7 @@ children_without_fork_handlers_do_anything_first(void **state)
 		pid_t pid = _Fork();
 
 		if (pid == 0) {
-			(void)alarm(60);
+			test_limit(60);
 			test_child_exit(firsts[i](&p));
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);

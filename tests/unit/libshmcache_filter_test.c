@@ -356,7 +356,7 @@ save_without_room(void *cache)
 {
 	const struct rlimit little = { 100, 100 };
 
-	(void)alarm(test_patience(5));
+	test_limit(5);
 	(void)signal(SIGXFSZ, SIG_IGN);
 	if (setrlimit(RLIMIT_FSIZE, &little) != 0)
 		return 1;
@@ -368,7 +368,7 @@ load_directory(void *cache)
 {
 	uint64_t build;
 
-	(void)alarm(test_patience(5));
+	test_limit(5);
 	return shmcache_filter_load(cache, "/tmp", &build) != -EBADMSG;
 }
 

@@ -613,7 +613,7 @@ set_with_damaged_window(void *context)
 	struct shmcache *cache = context;
 	uint64_t cursor = 0;
 
-	(void)alarm(test_patience(PATIENCE_SECONDS));
+	test_limit(PATIENCE_SECONDS);
 	for (unsigned n = 0; n < INDEX_WINDOW; n++)
 		plant(cache, n, INDEX_ADDRESS - n); /* beyond the arena */
 	for (unsigned n = 0; n < 100; n++) {
@@ -640,7 +640,7 @@ set_with_garbage_lengths(void *context)
 {
 	struct shmcache *cache = context;
 
-	(void)alarm(test_patience(PATIENCE_SECONDS));
+	test_limit(PATIENCE_SECONDS);
 	for (unsigned n = 0; n < INDEX_WINDOW; n++) {
 		char key[32];
 
@@ -773,7 +773,7 @@ use_damaged(void *context)
 	const struct damage *d = context;
 	struct prng prng;
 
-	(void)alarm(test_patience(PATIENCE_SECONDS));
+	test_limit(PATIENCE_SECONDS);
 	prng_init(&prng, d->seed, 1);
 	for (unsigned round = 0; round < DAMAGE_ROUNDS; round++) {
 		for (unsigned i = 0; i < 200; i++)

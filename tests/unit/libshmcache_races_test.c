@@ -1541,7 +1541,7 @@ threads_of_a_child_find_its_handles_once(void **state)
 		pid_t pid = _Fork();
 
 		if (pid == 0) {
-			(void)alarm(10);
+			test_limit(10);
 			test_child_exit(recover_with_other(at));
 		}
 		assert_true(pid > 0);

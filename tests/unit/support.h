@@ -50,9 +50,11 @@ int test_group_teardown(void **state);
 const char *test_name(void);
 const char *test_path(const char *name);
 
-/* How long to wait for what takes so many seconds at most; TEST_PATIENCE=N in the
-   environment: N times that (under valgrind, with coverage). */
-unsigned test_patience(unsigned seconds);
+/* In a child: a signal ends it when it has computed for so many seconds more,
+   however long a busy machine takes for them; or has slept for many minutes.
+   TEST_PATIENCE=N in the environment: N times that (under valgrind, with
+   coverage). */
+void test_limit(unsigned seconds);
 
 /* A stream of random numbers; `salt` tells the program's streams apart. */
 void test_random(struct prng *prng, uint64_t salt);
@@ -64,7 +66,8 @@ typedef int test_child_body(void *context);
 _Noreturn void test_child_exit(int code);
 
 /* Forks; the child ends with the body's result (0 to 255).  Returns that, or
-   1000 + the signal that killed it; it is given 60 seconds. */
+   1000 + the signal that killed it; it is given 60 seconds
+   of a processor. */
 int test_child_run(test_child_body *body, void *context);
 
 /* Forks; returns when the child has done the body and waits to be killed.
