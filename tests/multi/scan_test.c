@@ -11,6 +11,7 @@
 #include "tests/support/prng.h"
 #include "tests/support/run.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -53,15 +54,15 @@ set_staying(unsigned number, unsigned round)
 	    0);
 }
 
-/* Replaces what stays, and sets and deletes what doesn't, for ever. */
+/* Replaces what stays, and sets and deletes what doesn't, so often, and stands
+   still then. */
 static void
-churn(void *unused)
+churn_rounds(unsigned rounds)
 {
 	struct prng random;
 
-	(void)unused;
 	prng_init(&random, run_seed(), (uint64_t)getpid());
-	for (unsigned round = 0;; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		char key[32], value[512] = { 0 };
 		size_t key_bytes = (size_t)snprintf(key, sizeof(key), "go:%u",
 		    (unsigned)prng_below(&random, 200));
@@ -77,6 +78,24 @@ churn(void *unused)
 			CHECK(result == 0 || result == SHMCACHE_ENOENT);
 		}
 	}
+	for (;;)
+		(void)pause();
+}
+
+static void
+churn(void *unused)
+{
+	(void)unused;
+	churn_rounds(UINT_MAX);
+}
+
+/* Writes less than the cache has room for, so that nothing is evicted, however
+   long others take meanwhile. */
+static void
+churn_a_little(void *unused)
+{
+	(void)unused;
+	churn_rounds(CAPACITY / 2 / 1024);
 }
 
 struct seen {
@@ -280,7 +299,7 @@ delete_by_prefix_beside_writers(void)
 
 		CHECK_RESULT(shmcache_set(cache, key, bytes, "v", 1, 0, 0), 0);
 	}
-	writer = child_start(churn, NULL);
+	writer = child_start(churn_a_little, NULL);
 	CHECK_RESULT(shmcache_delete_prefix(cache, "old:", 4, &deleted), 0);
 	CHECK_SYS(kill(writer, SIGKILL));
 	CHECK(child_wait(writer) == 128 + SIGKILL);

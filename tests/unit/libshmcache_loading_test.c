@@ -120,18 +120,15 @@ own_key_by_another_handle_is_told_at_once(void **state)
 {
 	struct by_other b = { .other = NULL };
 	struct source s = { .during = ask_by_other, .context = &b };
-	struct timespec before, after;
 
 	(void)state;
 	begin();
+	options.lease_ms = options.timeout_ms = 100000000; /* else hangs */
 	assert_int_equal(shmcache_open(cache->path, NULL, &b.other), 0);
-	(void)clock_gettime(CLOCK_MONOTONIC, &before);
 	assert_true(get_by(cache, "key", &s) >= SHMCACHE_FROM_LOAD);
-	(void)clock_gettime(CLOCK_MONOTONIC, &after);
 	assert_int_equal(b.get, SHMCACHE_EDEADLK);
 	assert_true(b.get_another >= SHMCACHE_FROM_LOAD);
 	assert_int_equal(b.begun, SHMCACHE_BUSY);
-	assert_in_range(after.tv_sec - before.tv_sec, 0, 3);
 	assert_int_equal(shmcache_close(b.other), 0);
 	end();
 }
