@@ -1014,7 +1014,7 @@ a_cache_that_is_made_anew_is_not_trusted(void)
 
 	need_tool();
 	mute_begin(&mute, "flush");
-	CHECK_RESULT(shmcache_remove(test_name("bridge")), 0);
+	cache_remove("bridge");
 	CHECK_RESULT(shmcache_close(cache), 0);
 	mute_send(&mute, "delete k", 8);
 	await_text(mute.err, ": delete k\n");

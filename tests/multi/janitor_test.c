@@ -158,7 +158,7 @@ loop_goes_on_after_removal(void)
 	start_janitor(&janitor, "removed");
 	for (int i = 0; i < 2; i++) {
 		janitor.said[0] = '\0';
-		CHECK_RESULT(shmcache_remove(test_name("removed")), 0);
+		cache_remove("removed");
 		await_words(&janitor, "was removed");
 		CHECK_RESULT(shmcache_close(cache), 0);
 		cache = cache_create_used("removed");
@@ -211,7 +211,7 @@ loop_looks_after_several(void)
 		}
 	}
 	/* One that goes leaves the others looked after. */
-	CHECK_RESULT(shmcache_remove(test_name("several-1")), 0);
+	cache_remove("several-1");
 	await_words(&janitor, "several-1: the cache was removed");
 	set_with_ttl(caches[2], "short", 1);
 	while (cache_stats(caches[2]).expired_swept < 2) {
@@ -232,7 +232,7 @@ loop_gives_up(void)
 	int fd;
 
 	start_janitor(&janitor, "gone");
-	CHECK_RESULT(shmcache_remove(test_name("gone")), 0);
+	cache_remove("gone");
 	CHECK_RESULT(shmcache_close(cache), 0);
 	await_words(&janitor, "was removed");
 	fd = open(test_path("gone"), O_WRONLY | O_CREAT | O_EXCL, 0600);

@@ -174,7 +174,7 @@ caches_come_and_go(void)
 	}
 	for (unsigned number = 1; number <= CACHES; number++) {
 		await_all(number);
-		CHECK_RESULT(shmcache_remove(test_name("reattach")), 0);
+		cache_remove("reattach");
 		create_numbered(number + 1);
 	}
 	await_all(CACHES + 1);

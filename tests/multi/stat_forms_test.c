@@ -424,7 +424,7 @@ rows_over_a_removal(void)
 		again = dup(out);
 		read_and_close(again, said);
 	} while (!strstr(said, id[0]));
-	CHECK_RESULT(shmcache_remove(test_name("anew")), 0);
+	cache_remove("anew");
 	CHECK_RESULT(shmcache_close(cache), 0);
 	do {
 		sleep_us(20000);

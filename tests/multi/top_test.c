@@ -207,7 +207,7 @@ waits_for_a_removed_cache(void)
 
 	start_terminal("", "-i 0.2", "removed");
 	AWAIT_SCREEN("Big keys");
-	CHECK_RESULT(shmcache_remove(test_name("removed")), 0);
+	cache_remove("removed");
 	CHECK_RESULT(shmcache_close(cache), 0);
 	AWAIT_SCREEN("waiting until it is created anew");
 	cache = cache_create_used("removed");

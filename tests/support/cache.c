@@ -4,6 +4,7 @@
  */
 #include "tests/support/cache.h"
 
+#include "tests/support/child.h"
 #include "tests/support/prng.h"
 #include "tests/support/value.h"
 
@@ -50,6 +51,21 @@ struct shmcache *
 cache_attach(const char *suffix)
 {
 	return cache_create(suffix, NULL);
+}
+
+void
+cache_remove(const char *suffix)
+{
+	int result = shmcache_remove(test_name(suffix));
+
+	if (result == SHMCACHE_EREMOVED) {
+		while (result == SHMCACHE_EREMOVED) {
+			sleep_us(100);
+			result = shmcache_remove(test_name(suffix));
+		}
+		result = result == SHMCACHE_ENOCACHE ? 0 : result;
+	}
+	CHECK_RESULT(result, 0);
 }
 
 struct shmcache_stats

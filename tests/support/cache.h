@@ -32,6 +32,10 @@ struct shmcache *cache_create_used(const char *suffix);
 /* Attach to the cache test_name(suffix). */
 struct shmcache *cache_attach(const char *suffix);
 
+/* Remove it.  One whose handle looks for a new cache may see that it is marked,
+   and finish the removal: that is awaited. */
+void cache_remove(const char *suffix);
+
 struct shmcache_stats cache_stats(struct shmcache *cache);
 
 /*
