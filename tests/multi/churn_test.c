@@ -14,6 +14,7 @@
 #include "tests/support/value.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -399,7 +400,8 @@ set_slowly(void *argument)
 	    0);
 }
 
-/* Each in the place of an entry that lies in an extent of its own. */
+/* Each in the place of an entry that lies in an extent of its own.  All on one
+   processor, of which each writes to extents of its own. */
 static void
 writers_stopped_in_large_values(void)
 {
@@ -408,8 +410,12 @@ writers_stopped_in_large_values(void)
 	unsigned char key[KEY_ROOM];
 	struct shmcache_stats stats;
 	pid_t pids[SLOW_SETS];
+	cpu_set_t one;
 	int status;
 
+	CPU_ZERO(&one);
+	CPU_SET((unsigned)sched_getcpu(), &one);
+	CHECK_SYS(sched_setaffinity(0, sizeof(one), &one));
 	options.extent_bytes = SLOW_EXTENT;
 	options.capacity_bytes = 4u << 20;
 	slow.cache = cache_create("churn", &options);
