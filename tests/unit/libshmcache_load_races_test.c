@@ -139,6 +139,65 @@ late_owners_leave_the_next_its_deadline(void **state)
 	    &(struct race){ free_lease, take_it, take_over, has_own_deadline });
 }
 
+/* A waiter gives the lease a deadline before its owner has, one that has passed;
+   and some instructions later it is taken over. */
+
+struct waiter_and_next {
+	uint64_t waited; /* after which instruction; 0: not yet */
+	uint64_t later;
+	bool taken_over;
+};
+
+static void
+wait_no_longer(void)
+{
+	(void)take_lease(0);
+}
+
+static bool
+wait_and_take_over(void *context, uint64_t step)
+{
+	struct waiter_and_next *others = context;
+
+	if (others->waited == 0 && is_held() && !is_beside(place->deadline)) {
+		let_other(wait_no_longer);
+		others->waited = step;
+	}
+	if (others->waited == 0 || step < others->waited + others->later)
+		return true;
+	let_other(take_it);
+	others->taken_over = true;
+	return false;
+}
+
+static void
+take_stepped(void *unused)
+{
+	(void)unused;
+	take_it();
+}
+
+static void
+late_owners_replace_the_deadline_of_their_waiters_alone(void **state)
+{
+	struct waiter_and_next others = { .taken_over = true };
+	uint64_t later;
+
+	(void)state;
+	for (later = 0; others.taken_over; later++) {
+		others = (struct waiter_and_next){ .later = later };
+		free_lease();
+		(void)steps_run(
+		    wait_and_take_over, &others, take_stepped, NULL);
+		assert_int_not_equal(others.waited, 0);
+		if (!has_own_deadline())
+			fail_msg("wrong when it is taken over %u instructions "
+				 "after the waiter",
+			    (unsigned)later);
+	}
+	assert_true(later > 10);
+}
+
 /* A failure is noted while the next load fails. */
 
 static struct lease failing;
@@ -485,6 +544,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		RACE(waiters_leave_the_next_its_deadline),
 		RACE(late_owners_leave_the_next_its_deadline),
+		RACE(late_owners_replace_the_deadline_of_their_waiters_alone),
 		RACE(failures_are_noted_whole),
 		RACE(loads_are_counted),
 		RACE(keys_are_loaded_once),
