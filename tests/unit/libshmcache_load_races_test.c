@@ -292,6 +292,7 @@ static void
 limit_loads(void)
 {
 	m->shared->next_load_ns = 0;
+	began_us = latency_now_ns(m) / 1000;
 	begun[0] = begun[1] = SHMCACHE_ELIMIT;
 }
 
@@ -321,10 +322,14 @@ begin_second(void)
 	begin_load(1, "two");
 }
 
+/* Both where the machine took so long that a second has passed. */
 static bool
 does_one_load(void)
 {
-	return (begun[0] == 0) != (begun[1] == 0);
+	bool is_late = latency_now_ns(m) / 1000 - began_us >= 1000000;
+
+	return (begun[0] == 0) != (begun[1] == 0) ||
+	       (begun[0] == 0 && begun[1] == 0 && is_late);
 }
 
 static void
