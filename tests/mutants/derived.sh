@@ -16,7 +16,8 @@
 # about the mistakes that are left.  When the library has changed, remove
 # WORKDIR.  The mistakes come in a random order, so that a part of a run tells of
 # the whole.  JOBS (1) is how many run at a time; LONGEST (600) leaves out
-# programs that take more seconds.
+# programs that take more seconds, and PROGRAMS (grep -E) chooses programs: with
+# tests/unit first, and then all.
 #
 # survivors.list names those that are known to survive, each with the reason.
 # One that survives and is not there fails, and so does one that is there and
@@ -36,6 +37,7 @@ known=$PWD/tests/mutants/survivors.list
 tree=$work/tree
 jobs=${JOBS:-1}
 longest=${LONGEST:-600}
+chosen=${PROGRAMS:-.}
 unset SHM_MUTANT SHM_MUTANT_SEEN
 
 # All that may notice a mistake.  Not those that count instructions, or test the
@@ -127,7 +129,7 @@ measure() {
 			mv "$work/passed.new" "$work/passed"
 		fi
 		echo "$(cat "$work/ms.$name") $name $command" >>"$work/programs"
-	done < <(programs)
+	done < <(programs | grep -E "$chosen")
 	sort -n -o "$work/programs" "$work/programs"
 }
 
