@@ -9,6 +9,7 @@
 #include "libshmcache/ghost.h"
 #include "libshmcache/invalidate.h"
 #include "libshmcache/lease.h"
+#include "libshmcache/place.h"
 #include "libshmcache/token.h"
 #include "tests/unit/cache_support.h"
 #include "tests/unit/race.h"
@@ -1483,6 +1484,77 @@ ghosts_are_not_overwritten(void **state)
 	    add_ghost_second, is_a_ghost_there });
 }
 
+/* Keys come back and move the border.  Who is late may lose his own step, and not
+   the others'. */
+
+#define RETURNS 4u
+
+static struct key returning[RETURNS];
+static uint64_t border;
+static uint64_t border_step;
+
+static void
+set_border(void)
+{
+	m->shared->mean_bytes = 100;
+	m->shared->probation_bytes = border = m->arena_bytes / 2;
+	memset(m->ghosts, 0, m->ghost_words * sizeof(*m->ghosts));
+	for (unsigned i = 0; i < RETURNS; i++) {
+		for (unsigned n = 1; n < GHOSTS_PER_WORD; n++)
+			ghost_add(m,
+			    &(struct key){ .hash = returning[i].hash ^ n },
+			    true);
+		ghost_add(m, &returning[i], false);
+	}
+}
+
+static void
+come_back(unsigned who)
+{
+	struct call call = enter();
+	struct entry_content content = { .key = NULL };
+
+	place_choose(&call, &returning[who], NULL, 100, &content);
+	call_leave();
+}
+
+static void
+come_back_first(void)
+{
+	come_back(0);
+}
+
+static void
+come_back_others(void)
+{
+	for (unsigned i = 1; i < RETURNS; i++)
+		come_back(i);
+}
+
+static bool
+has_moved_for_others(void)
+{
+	return place_probation_bytes(m) >= border + (RETURNS - 1) * border_step;
+}
+
+static void
+borders_are_not_moved_back(void **state)
+{
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < RETURNS; i++) {
+		test_key(name, "back", i);
+		index_key(m, name, strlen(name), &returning[i]);
+	}
+	set_border();
+	come_back_first();
+	border_step = place_probation_bytes(m) - border;
+	assert_in_range(border_step, 1, m->arena_bytes / 20);
+	run_race(&(struct race){ set_border, come_back_first, come_back_others,
+	    has_moved_for_others });
+}
+
 /* In a child of _Fork(), another thread finds its handles anew, just when this
    one is about to. */
 
@@ -1608,6 +1680,7 @@ main(void)
 		RACE(fills_do_not_follow_sets),
 		RACE(copies_without_a_pin_are_whole),
 		RACE(ghosts_are_not_overwritten),
+		RACE(borders_are_not_moved_back),
 		RACE(threads_of_a_child_find_its_handles_once),
 	};
 
