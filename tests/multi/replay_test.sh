@@ -165,6 +165,29 @@ check "plain keys" reads keys keys 3 2
 check "csv with a heading" reads csv csv 3 2
 check "ARC's blocks" reads blocks.lis lis 4 3
 check "oracleGeneral" reads oracle oracle 2 1
+{ echo timestamp_s,key,size_bytes,ttl_s,op; cat "$work/ours"; } >"$work/names"
+check "our format with a heading" reads names shmcache 3 2
+printf '0,%0400d,10,0,set\n1,a,10,0.5,get\n2,a,10,0,get\n3,b,7e9,0,get\n' 0 \
+    >"$work/wide"
+check "a long key, half a second, a size above 4 GiB" reads wide shmcache 3 3
+{ printf '\357\273\277'; cat "$work/ours"; } >"$work/marked"
+check "after the mark of UTF-8" reads marked shmcache 3 2
+printf '#a\nb\n#a\n' >"$work/hashes"
+check "keys that begin with #" reads hashes keys 3 2
+# It begins like a remark: time 35.
+{ printf '#'; tail -c +2 "$work/oracle"; } >"$work/at35"
+check "a time whose byte is #" reads at35 oracle 2 1
+mkdir "$work/x.lista.oracleGeneral"
+cp "$work/ours" "$work/x.lista.oracleGeneral/"
+check "a folder tells no format" reads x.lista.oracleGeneral/ours shmcache 3 2
+{ xz -c "$work/ours"; xz -c "$work/ours"; } >"$work/two.xz"
+check "two xz files in one" reads two.xz shmcache 6 3
+check "references refuse what has no room" sh -c "
+    timeout -s KILL 60 $replay -j -s 1 -r all -p none $work/keys 2>/dev/null |
+    awk '/\"misses\": 3,/ { n++ } END { exit n < 10 }'"
+check "a size too small names the policy" sh -c "
+    $replay -j -r none $work/keys 2>/dev/null |
+    awk '/\"policy\": \"s3fifo\"/ { n++ } END { exit n != 2 }'"
 check "standard input" sh -c "xz -dc $web12 2>/dev/null | head -n 100 |
     $replay -r lru -p none -s 10% - >/dev/null 2>&1"
 check "a plot" sh -c "$replay -c -p none --plot $work/plot $web12 \
@@ -356,6 +379,10 @@ printf '5,a,10,0,get\n3,b,0,0,get\n9,c,99999,0,get\n' >"$work/odd"
 check "missing" refuses 1 'No such file' "$work/none"
 check "empty" refuses 1 'no request in it' "$work/empty"
 check "cut short" refuses 1 'damaged or cut short' "$work/cut.xz"
+gzip -c "$work/ours" >"$work/ours.gz"
+check "packed by gzip" refuses 1 'zcat FILE' "$work/ours.gz"
+printf '\050\265\057\375and so on' >"$work/ours.zst"
+check "packed by zstd" refuses 1 'zstdcat FILE' "$work/ours.zst"
 check "half a record" refuses 1 'no multiple of the 24' \
     "$work/short.oracleGeneral"
 check "a column too few" refuses 1 'line 1: 4 columns' -f shmcache \

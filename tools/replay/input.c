@@ -11,7 +11,21 @@
 
 #define CHUNK_BYTES (1u << 20)
 
-static const char xz_magic[] = { (char)0xfd, '7', 'z', 'X', 'Z', 0 };
+/* How what is packed begins, and what unpacks it; xz is unpacked here. */
+static const struct {
+	const char *magic;
+	size_t bytes;
+	const char *advice; /* NULL: none is needed */
+} packings[] = {
+	{ "\xfd"
+	  "7zXZ",
+	    6, NULL },
+	{ "\x1f\x8b\x08", 3, "gzip packed it: zcat FILE | shmcache-replay -" },
+	{ "\x28\xb5\x2f\xfd", 4,
+	    "zstd packed it: zstdcat FILE | shmcache-replay -" },
+};
+
+#define PACKINGS (sizeof(packings) / sizeof(packings[0]))
 
 static int
 fail(const char *path, const char *reason, char *why, size_t why_bytes)
@@ -56,7 +70,8 @@ static const char *
 unpack(struct input *packed, struct input *input)
 {
 	lzma_stream stream = LZMA_STREAM_INIT;
-	lzma_ret result = lzma_stream_decoder(&stream, UINT64_MAX, 0);
+	lzma_ret result =
+	    lzma_stream_decoder(&stream, UINT64_MAX, LZMA_CONCATENATED);
 	size_t room = 0;
 
 	stream.next_in = (const uint8_t *)packed->bytes;
@@ -80,12 +95,26 @@ unpack(struct input *packed, struct input *input)
 	return NULL;
 }
 
+/* Which it is; PACKINGS: none. */
+static size_t
+find_packing(const struct input *input)
+{
+	size_t at = 0;
+
+	while (at < PACKINGS && (input->count < packings[at].bytes ||
+				    memcmp(input->bytes, packings[at].magic,
+					packings[at].bytes) != 0))
+		at++;
+	return at;
+}
+
 int
 input_read(struct input *input, const char *path, char *why, size_t why_bytes)
 {
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
 	struct input packed = { NULL, 0 };
 	const char *wrong;
+	size_t at;
 	int error;
 
 	*input = (struct input){ NULL, 0 };
@@ -98,9 +127,13 @@ input_read(struct input *input, const char *path, char *why, size_t why_bytes)
 		input_free(input);
 		return fail(path, strerror(error), why, why_bytes);
 	}
-	if (input->count < sizeof(xz_magic) ||
-	    memcmp(input->bytes, xz_magic, sizeof(xz_magic)) != 0)
+	at = find_packing(input);
+	if (at == PACKINGS)
 		return 0;
+	if (packings[at].advice != NULL) {
+		input_free(input);
+		return fail(path, packings[at].advice, why, why_bytes);
+	}
 	packed = *input;
 	*input = (struct input){ NULL, 0 };
 	wrong = unpack(&packed, input);

@@ -74,7 +74,8 @@ insert(struct sim *s, uint32_t key, uint32_t bytes)
 
 	if (known)
 		queue_remove(s, key);
-	if (bytes >= small_bytes(s) && small_bytes(s) > 1) {
+	if (bytes > s->capacity_bytes ||
+	    (bytes >= small_bytes(s) && small_bytes(s) > 1)) {
 		s->refused++;
 		return;
 	}

@@ -422,7 +422,7 @@ run_library(struct point *p, const char *policy, const struct trace *trace,
 		.buffer_bytes = largest + 1ull };
 	struct point next;
 
-	p->policy = policy;
+	p->policy = policy != NULL ? policy : shmcache_policy_name(0);
 	p->library = true;
 	p->expected_items = p->objects + p->objects / 10 + 1;
 	o.policy = policy;

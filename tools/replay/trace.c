@@ -5,6 +5,7 @@
 
 #include "tools/replay/input.h"
 
+#include <float.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #define LIS_BLOCKS_MAX   (1u << 20) /* of one line */
 #define TTL_S_MAX        (1u << 30)
 #define TIME_S_MAX       1e12
+#define BYTES_MAX        1e15
 #define KEYS_MAX         (1u << 31)
 #define REQUESTS_AT_ONCE (1u << 16)
 
@@ -212,6 +214,30 @@ to_op(const char *text, uint32_t *op_out)
 	return false;
 }
 
+static uint32_t
+round_up(double number)
+{
+	return (uint32_t)number + (number > (uint32_t)number);
+}
+
+/* What is larger cannot be cached, and is cut like it. */
+static uint32_t
+to_bytes(double number)
+{
+	return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
+}
+
+/* Are these names of columns?  None of the three numbers is one. */
+static bool
+names_columns(char *const column[COLUMNS_MAX])
+{
+	double number;
+
+	return !to_number(column[0], DBL_MAX, &number) &&
+	       !to_number(column[2], DBL_MAX, &number) &&
+	       !to_number(column[3], DBL_MAX, &number);
+}
+
 static bool
 read_ours(struct reader *r, char *line)
 {
@@ -228,9 +254,11 @@ read_ours(struct reader *r, char *line)
 		return fail(r,
 		    "%u columns; timestamp_s,key,size_bytes,ttl_s,op are 5",
 		    count);
+	if (r->line == 1 && names_columns(column))
+		return true;
 	if (!to_number(column[0], TIME_S_MAX, &time_s))
 		return fail(r, "'%.40s' is no time in seconds", column[0]);
-	if (!to_number(column[2], UINT32_MAX, &bytes))
+	if (!to_number(column[2], BYTES_MAX, &bytes))
 		return fail(r, "'%.40s' is no size in bytes", column[2]);
 	if (!to_number(column[3], TTL_S_MAX, &ttl_s))
 		return fail(
@@ -243,8 +271,8 @@ read_ours(struct reader *r, char *line)
 	if (column[1][0] == '\0' && request.op != OP_FLUSH)
 		return fail(r, "the key is empty");
 	request.time_ms = (uint64_t)(time_s * 1000);
-	request.value_bytes = (uint32_t)bytes;
-	request.ttl_s = (uint32_t)ttl_s;
+	request.value_bytes = to_bytes(bytes);
+	request.ttl_s = round_up(ttl_s); /* 0 is none */
 	return add(r, column[1], strlen(column[1]), request);
 }
 
@@ -259,7 +287,7 @@ read_csv(struct reader *r, char *line)
 	if (count < 3)
 		return fail(r, "%u columns; time,key,size are needed", count);
 	numbers = to_number(column[0], TIME_S_MAX, &time_s) &&
-		  to_number(column[2], UINT32_MAX, &bytes);
+		  to_number(column[2], BYTES_MAX, &bytes);
 	if (!numbers && r->line == 1)
 		return true; /* the names of the columns */
 	if (!numbers)
@@ -267,7 +295,7 @@ read_csv(struct reader *r, char *line)
 		    column[0], column[2]);
 	return add(r, column[1], strlen(column[1]),
 	    (struct request){ .time_ms = (uint64_t)(time_s * 1000),
-		.value_bytes = (uint32_t)bytes });
+		.value_bytes = to_bytes(bytes) });
 }
 
 static bool
@@ -296,11 +324,19 @@ read_key(struct reader *r, char *line)
 	return add(r, line, strlen(line), (struct request){ .op = OP_GET });
 }
 
+/* After the mark of UTF-8 that some editors put first. */
+static char *
+text_of(const struct input *input)
+{
+	return input->bytes +
+	       (strncmp(input->bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
+}
+
 static bool
 read_lines(struct reader *r, const struct input *input,
     bool (*read_line)(struct reader *, char *))
 {
-	char *at = input->bytes, *end = input->bytes + input->count;
+	char *at = text_of(input), *end = input->bytes + input->count;
 
 	while (at < end) {
 		char *newline = memchr(at, '\n', (size_t)(end - at));
@@ -341,33 +377,48 @@ read_oracle(struct reader *r, const struct input *input)
 	return true;
 }
 
-/* By the name, else by the first line. */
+/* How many columns the first line that is no remark has, and the fifth of them. */
+static unsigned
+first_columns(const struct input *input, char fifth[16])
+{
+	const char *at = text_of(input);
+	unsigned count = 1;
+
+	while (*at == '#' || *at == '\r' || *at == '\n') {
+		at += strcspn(at, "\n");
+		at += *at == '\n';
+	}
+	for (; *at != '\0' && *at != '\r' && *at != '\n'; at++)
+		if (*at == ',' && ++count == 5)
+			(void)snprintf(fifth, 16, "%.*s",
+			    (int)strcspn(at + 1, ",\r\n"), at + 1);
+	return count;
+}
+
+/* By the name, else by the first bytes. */
 static enum trace_format
 guess_format(const char *path, const struct input *input)
 {
-	size_t line = strcspn(input->bytes, "\n");
-	char first[256];
-	char *column[COLUMNS_MAX];
-	unsigned commas;
+	const char *slash = strrchr(path, '/');
+	const char *name = slash != NULL ? slash + 1 : path;
+	char fifth[16];
+	unsigned columns;
 	uint32_t op;
 
-	if (input->bytes[0] == '#')
+	if (strstr(name, "oracleGeneral") != NULL ||
+	    memchr(input->bytes, '\0', input->count < 240 ? input->count : 240))
+		return TRACE_ORACLE;
+	if (strncmp(text_of(input), "# ", 2) == 0)
 		return TRACE_OURS;
-	if (strstr(path, "oracleGeneral") != NULL)
-		return TRACE_ORACLE;
-	if (strstr(path, ".lis") != NULL)
+	if (strstr(name, ".lis") != NULL)
 		return TRACE_LIS;
-	if (memchr(input->bytes, '\0', input->count < 240 ? input->count : 240))
-		return TRACE_ORACLE;
-	(void)snprintf(first, sizeof(first), "%.*s",
-	    (int)(line < 255 ? line : 255), input->bytes);
-	first[strcspn(first, "\r")] = '\0';
-	commas = split(first, ',', column);
-	if (commas == 1)
+	columns = first_columns(input, fifth);
+	if (columns == 1)
 		return TRACE_KEYS;
-	return commas >= 5 && to_op(column[4], &op) ? TRACE_OURS
-	       : commas == 5                        ? TRACE_OURS
-						    : TRACE_CSV;
+	return (columns == 5 && fifth[0] != '\0') ||
+		       (columns > 5 && to_op(fifth, &op))
+		   ? TRACE_OURS
+		   : TRACE_CSV;
 }
 
 static bool
