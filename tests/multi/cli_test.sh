@@ -1033,7 +1033,7 @@ line_by_line() {
 	mkfifo "$work/fifo"
 	"$shmcache" keys "$name" >"$work/fifo" &
 	exec 3<"$work/fifo"
-	read -r -t 10 line <&3 || fail "no line"
+	read -r -t 60 line <&3 || fail "no line"
 	[[ $line == user:* ]] || fail "another line: $line"
 	exec 3<&-
 	wait
