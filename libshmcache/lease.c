@@ -246,6 +246,8 @@ lease_take(const struct call *call, const struct key *key, uint64_t lease_ms,
 			    word, lease_ms, fresh, lease, error_out);
 		else
 			n = find_vacant(call, key, lease_ms, &word);
+		if (n == PLACES && find_own(call, key, &word) < PLACES)
+			continue; /* it was taken between the two looks */
 		if (n == PLACES) {
 			lease->place = LEASE_NONE;
 			return LEASE_NOWHERE;

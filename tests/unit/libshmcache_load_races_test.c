@@ -198,6 +198,65 @@ late_owners_replace_the_deadline_of_their_waiters_alone(void **state)
 	assert_true(later > 10);
 }
 
+/* The key's other place is another key's.  Who finds the lease neither held nor
+   a place for it, since it is taken just then, waits for it. */
+
+static enum lease_take takes[2];
+
+static void
+occupy_other_place(void)
+{
+	uint32_t mask = m->lease_mask;
+	struct lease_shared *second =
+	    &m->leases[((uint32_t)(key.hash >> 20) & mask) ^ 1];
+
+	free_lease();
+	let_other(take_by_other);
+	if (second != place)
+		second->word = place->word ^ (1ull << WORD_PRINT_SHIFT);
+	free_lease();
+}
+
+static enum lease_take
+try_lease(void)
+{
+	struct call call = enter();
+	struct lease lease = { .place = LEASE_NONE };
+	int error;
+	enum lease_take take =
+	    lease_take(&call, &key, 60000, false, &lease, &error);
+
+	call_leave();
+	return take;
+}
+
+static void
+try_first(void)
+{
+	takes[0] = try_lease();
+}
+
+static void
+try_second(void)
+{
+	takes[1] = try_lease();
+}
+
+static bool
+does_the_other_wait(void)
+{
+	return (takes[0] == LEASE_TAKEN && takes[1] == LEASE_BUSY) ||
+	       (takes[0] == LEASE_BUSY && takes[1] == LEASE_TAKEN);
+}
+
+static void
+leases_that_were_just_taken_are_found(void **state)
+{
+	(void)state;
+	run_race(&(struct race){
+	    occupy_other_place, try_first, try_second, does_the_other_wait });
+}
+
 /* A failure is noted while the next load fails. */
 
 static struct lease failing;
@@ -550,6 +609,7 @@ main(void)
 		RACE(waiters_leave_the_next_its_deadline),
 		RACE(late_owners_leave_the_next_its_deadline),
 		RACE(late_owners_replace_the_deadline_of_their_waiters_alone),
+		RACE(leases_that_were_just_taken_are_found),
 		RACE(failures_are_noted_whole),
 		RACE(loads_are_counted),
 		RACE(keys_are_loaded_once),
