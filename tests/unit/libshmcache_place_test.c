@@ -70,6 +70,25 @@ oldest_of_a_word_is_forgotten(void **state)
 	}
 }
 
+/* Nor is it counted as one. */
+static void
+ghosts_that_are_not_there_change_nothing(void **state)
+{
+	struct shmcache *cache = *state;
+	uint64_t key = neighbour(1).hash >> 32;
+	uint64_t *word, before;
+
+	word =
+	    &cache->mapping->ghosts[(key * cache->mapping->ghost_words) >> 32];
+	leave(cache, 2, true);
+	before = *word;
+	assert_int_not_equal(before, 0);
+	assert_false(come_back(cache, 1).there);
+	assert_true(*word == before);
+	test_set_ok(cache, "key", "value");
+	assert_int_equal(test_stats(cache).ghost_hits, 0);
+}
+
 /* By the number of those that left the other log; only the newest does. */
 static void
 newest_of_a_word_pulls(void **state)
@@ -331,6 +350,7 @@ share_is_of_what_may_be_evicted(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TEST(ghost_is_taken_once),
+	TEST(ghosts_that_are_not_there_change_nothing),
 	TEST(oldest_of_a_word_is_forgotten),
 	TEST(newest_of_a_word_pulls),
 	TEST(those_that_came_back_still_count),
