@@ -285,6 +285,13 @@ reserve_tail(struct shm_segment *segment, const struct shm_extent *active,
 	}
 }
 
+/* Is a free extent more than what is to be left? */
+static bool
+may_begin(const struct shm_segment *segment, enum shm_purpose purpose)
+{
+	return purpose != SHM_WRITE || shm_arena_count_free(segment, 2) == 2;
+}
+
 /* Replaces a lane's hint by a free extent; false if there is none for this. */
 static bool
 install(struct shm_segment *segment, enum shm_purpose purpose,
@@ -292,8 +299,7 @@ install(struct shm_segment *segment, enum shm_purpose purpose,
 {
 	struct shm_extent y;
 
-	if ((purpose == SHM_WRITE && shm_arena_count_free(segment, 2) < 2) ||
-	    !find_free(segment, &y))
+	if (!may_begin(segment, purpose) || !find_free(segment, &y))
 		return false;
 	(void)shm_cas64(hint_word, hint, pack_hint(y.number, y.generation));
 	return true;
@@ -359,7 +365,7 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, enum shm_purpose purpose,
 {
 	struct shm_segment *segment = peer->segment;
 	uint64_t *hints = lane_hints(segment, log, own_lane(segment));
-	bool installed = false;
+	bool installed = false, may;
 
 	if (bytes > segment->geometry.request.extent_bytes)
 		return SHM_ECORRUPT;
@@ -384,8 +390,13 @@ shm_arena_reserve(struct shm_peer *peer, uint32_t log, enum shm_purpose purpose,
 				};
 				return 0;
 			}
-			(void)shm_arena_seal(segment, &active);
+			/* What is smaller still fits, if none is begun. */
+			may = may_begin(segment, purpose);
+			if (may)
+				(void)shm_arena_seal(segment, &active);
 			shm_pin_clear(peer, SHM_PIN_TARGET);
+			if (!may)
+				return SHM_EBUSY;
 		} else if (lane == LANE_STALE) {
 			if (!install(segment, purpose, hint_word, hint))
 				return SHM_EBUSY;

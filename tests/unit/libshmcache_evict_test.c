@@ -1135,6 +1135,26 @@ lasting_entries_fill_a_volatile_cache(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* A set that is refused leaves the ends of extents to smaller ones. */
+static void
+refused_set_leaves_the_ends(void **state)
+{
+	struct shmcache *cache = volatile_cache(NULL);
+	char value[700] = { 0 };
+	unsigned count = 0;
+	int result = 0;
+
+	(void)state;
+	while (result == 0) {
+		assert_true(++count < 2000);
+		result = shmcache_set(cache, &count, sizeof(count), value,
+		    sizeof(value), SHMCACHE_TTL_NONE, 0);
+	}
+	assert_int_equal(result, SHMCACHE_EFULL);
+	assert_int_equal(set_lasting(cache, 0), 0);
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 /* Nor is there room for what does make way, where nothing does. */
 static void
 cache_of_nothing_but_lasting_extents_is_full(void **state)
@@ -1275,6 +1295,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(rather_good_extent_keeps_all_that_was_read),
 	cmocka_unit_test(every_policy_counts_what_goes),
 	cmocka_unit_test(lasting_entries_fill_a_volatile_cache),
+	cmocka_unit_test(refused_set_leaves_the_ends),
 	cmocka_unit_test(cache_of_nothing_but_lasting_extents_is_full),
 	cmocka_unit_test(no_policy_evicts_a_lasting_entry),
 	cmocka_unit_test(window_of_lasting_entries_is_full),
