@@ -454,13 +454,15 @@ int
 main(int argc, char **argv)
 {
 	static struct plan plan;
+	const struct sigaction action = { .sa_handler = interrupt };
 	const char *path = NULL;
 	poptContext context;
 	int code;
 
 	tool_start("shmcache-replay");
-	(void)signal(SIGINT, interrupt);
-	(void)signal(SIGTERM, interrupt);
+	/* It ends a wait, too: there is no SA_RESTART. */
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
 	/* popt wants `const char **`, and leaves the strings alone. */
 	context = poptGetContext(NULL, argc, (void *)argv, options, 0);
 	code = context != NULL ? parse(context, &path) : TOOL_FAILED;

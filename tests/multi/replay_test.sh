@@ -139,6 +139,29 @@ check "the index is made for the small entries that stay" \
 	$4 == "s3fifo" { theirs = $5 }
 	END { exit !(ours > 0 && ours < theirs) }' "$work/table"
 
+check "values near a quarter of an extent are stored" sh -c "
+    seq 2000 | $replay -u --unit-bytes 1990 -j -r none -s 50% - 2>/dev/null |
+    grep -q '\"refused\": 0,'"
+
+# $1: a process; how many children it has
+children() {
+	grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | wc -l
+}
+# Its children take 64 requests a second, and would for half an hour.
+terminated() {
+	"$replay" -n 2 --rate 64 -r none -s 10% "$web12" >/dev/null \
+	    2>"$work/said" & local replay_pid=$!
+	while [ "$(children $replay_pid)" != 2 ]; do
+		kill -0 $replay_pid 2>/dev/null || return 1
+		sleep 0.05
+	done
+	kill -TERM $replay_pid
+	timeout 60 tail --pid=$replay_pid -f /dev/null || return 1
+	wait $replay_pid
+	[ $? = 1 ] && [ ! -e "/dev/shm/shmcache.replay-$replay_pid" ]
+}
+check "a signal to it alone ends its children, too" terminated
+
 # --- formats ----------------------------------------------------------------
 
 printf '0,a,10,0,get\n1,b,20,60,set\n2,a,10,0,get\n3,b,20,0,delete\n4,b,20,0,get\n' \

@@ -26,13 +26,16 @@
 #define EXTENTS_WANTED   128u
 #define EXTENT_BYTES_MIN 4096u
 #define ENTRY_OVERHEAD   40u /* of an extent's quarter, not for the entry */
+#define OVERHEAD_MOST    80u /* with options and tags, as the library reckons */
+#define REFUSED_MAX      1000u /* one request of so many, for small extents */
 #define KEY_BYTES_MAX    256u
 #define SAMPLES          64u
 
 /* What the processes of a run share. */
 struct common {
 	struct timespec began;
-	uint64_t next; /* first request that nobody has taken */
+	uint64_t next;    /* first request that nobody has taken */
+	bool interrupted; /* the parent was, which its children hear of here */
 	uint64_t next_sweep_ms;
 	uint64_t gets, misses, wanted_bytes, missed_bytes;
 	uint64_t refused, failed, wrong, shared_misses;
@@ -221,7 +224,8 @@ work(struct worker *w)
 		uint64_t from = __atomic_fetch_add(
 		    &w->common->next, BLOCK_REQUESTS, __ATOMIC_RELAXED);
 
-		if (from >= count || interrupted)
+		if (from >= count || interrupted ||
+		    __atomic_load_n(&w->common->interrupted, __ATOMIC_RELAXED))
 			break;
 		await_turn(w, from);
 		for (uint64_t i = from; i < from + BLOCK_REQUESTS && i < count;
@@ -259,10 +263,19 @@ work_in_processes(struct worker *w, unsigned processes)
 		}
 	}
 	good = started > 0;
-	for (unsigned i = 0; i < started; i++) {
+	for (unsigned i = 0; i < started;) {
 		int status;
+		pid_t child = wait(&status);
 
-		good &= wait(&status) > 0 && status == 0;
+		if (child < 0 && errno != EINTR)
+			return false;
+		if (interrupted)
+			__atomic_store_n(
+			    &w->common->interrupted, true, __ATOMIC_RELAXED);
+		if (child < 0)
+			continue;
+		good &= status == 0;
+		i++;
 	}
 	return good;
 }
@@ -278,16 +291,32 @@ largest_value(const struct trace *trace)
 	return most;
 }
 
-/* Extents small enough for so many of them, and large enough for any entry;
-   at most a sixteenth of the capacity. */
+/* Requests whose values are too large for such extents. */
+static size_t
+too_large(const struct trace *trace, const struct weights *w, uint64_t bytes)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < trace->count; i++)
+		count += w->key_bytes +
+			     (uint64_t)trace->request[i].value_bytes +
+			     OVERHEAD_MOST >
+			 bytes / 4;
+	return count;
+}
+
+/* Extents small enough for so many of them, and large enough for any entry but a
+   few. */
 static uint64_t
-choose_extent_bytes(
-    const struct point *p, const struct weights *w, uint32_t largest)
+choose_extent_bytes(const struct point *p, const struct trace *trace,
+    const struct weights *w, uint32_t largest)
 {
 	uint64_t entry = w->key_bytes + (uint64_t)largest + ENTRY_OVERHEAD;
 	uint64_t bytes = EXTENT_BYTES_MIN;
 
 	while (bytes * 2 * EXTENTS_WANTED <= p->sim_bytes || bytes < 4 * entry)
+		bytes *= 2;
+	if (too_large(trace, w, bytes) > trace->count / REFUSED_MAX)
 		bytes *= 2;
 	return bytes;
 }
@@ -430,7 +459,7 @@ run_library(struct point *p, const char *policy, const struct trace *trace,
 	o.expected_items = p->expected_items;
 	o.extent_bytes = options->extent_bytes != 0
 			     ? options->extent_bytes
-			     : choose_extent_bytes(p, weights, largest);
+			     : choose_extent_bytes(p, trace, weights, largest);
 	next = *p;
 	run_once(p, &o, &w);
 	while (options->into == NULL && index_was_small(p) && !interrupted) {
