@@ -379,6 +379,7 @@ struct survey {
 	uint32_t free;
 	uint32_t written[CACHE_LOGS]; /* ACTIVE or SEALED */
 	bool recycled;                /* something was, on the way */
+	uint32_t at_work;             /* that others are emptying */
 	bool abandoned;               /* nobody is at work in `evicting` */
 	struct shm_extent evicting;
 	uint32_t most_dead;
@@ -399,10 +400,13 @@ static void
 note_evicting(const struct call *call, const struct shm_extent *e, bool fresh,
     struct survey *s)
 {
+	bool abandoned = evict_abandoned(call, e, fresh);
+
+	s->at_work += !abandoned;
 	if (s->abandoned)
 		return;
 	s->evicting = *e;
-	s->abandoned = evict_abandoned(call, e, fresh);
+	s->abandoned = abandoned;
 }
 
 /* An extent whose first entry expired so long ago that others will have too:
@@ -678,6 +682,14 @@ free_one(const struct call *call, struct survey *s, bool fresh)
 	       follow_logs(call, s, fresh);
 }
 
+/* Empties with another the extent that he is at; or alone, if he stands still. */
+static bool
+join(const struct call *call, const struct survey *s, bool fresh)
+{
+	return s->evicting.state == SHM_EVICTING &&
+	       evict_finish(call, &s->evicting, EVICT_DROP, fresh);
+}
+
 /* One pass: frees an extent, or finds that others have. */
 static bool
 make_room(const struct call *call, bool fresh)
@@ -685,9 +697,7 @@ make_room(const struct call *call, bool fresh)
 	struct survey s;
 
 	look_around(call, fresh, &s);
-	return s.recycled ||
-	       (s.evicting.state == SHM_EVICTING &&
-		   evict_finish(call, &s.evicting, EVICT_DROP, fresh)) ||
+	return s.recycled || join(call, &s, fresh) ||
 	       free_one(call, &s, fresh) ||
 	       shm_arena_count_free(call->m->segment, 1) > 0;
 }
@@ -731,13 +741,16 @@ reserve_lasting(
 		struct survey s;
 
 		look_around(call, true, &s);
-		if (tries-- == 0 || (!s.recycled && !free_one(call, &s, true)))
+		if (tries-- == 0 ||
+		    (s.free < 2 && !s.recycled && !free_one(call, &s, true) &&
+			!join(call, &s, true)))
 			return error_full();
 	}
 	return error;
 }
 
-/* Others leave it, too, if one try to free another is enough. */
+/* Others leave it, too, if one try to free another is enough, and not more than
+   one is at that already: of many that come at once each would empty one. */
 static int
 reserve_sparing(const struct call *call, uint32_t log, uint32_t bytes,
     struct shm_place *place_out)
@@ -748,7 +761,7 @@ reserve_sparing(const struct call *call, uint32_t log, uint32_t bytes,
 	if (error != SHM_EBUSY)
 		return error;
 	look_around(call, false, &s);
-	if (!s.recycled && s.free < 2)
+	if (!s.recycled && s.free < 2 && s.at_work < 2)
 		(void)free_one(call, &s, false);
 	return evict_reserve_room(call, log, SHM_WRITE_LAST, bytes, place_out);
 }
