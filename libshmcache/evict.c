@@ -386,6 +386,8 @@ struct survey {
 	struct shm_extent deadest; /* worth cleaning; else SHM_DAMAGED */
 	uint64_t longest_due_ms;
 	struct shm_extent due; /* worth sweeping; else SHM_DAMAGED */
+	bool in_no_hurry;      /* what another frees will do, too */
+	bool lost;             /* what was to be emptied another has taken */
 };
 
 bool
@@ -631,15 +633,38 @@ let_pass(const struct call *call, struct shm_extent *extent)
 	return passes;
 }
 
+/* Empties an extent that was seen. */
+static bool
+take(const struct call *call, const struct shm_extent *seen,
+    enum evict_mode mode, bool fresh, struct survey *s)
+{
+	struct shm_extent now;
+
+	if (evict_extent(call, seen, mode, fresh))
+		return true;
+	now = shm_arena_state(call->m->segment, seen->number);
+	s->lost |=
+	    now.state != seen->state || now.generation != seen->generation;
+	return false;
+}
+
+/* Is another about to free what this call wanted to, and is that enough?  What
+   is next would be worth more, as one would see who looks again. */
+static bool
+gives_way(const struct survey *s)
+{
+	return s->in_no_hurry && s->lost;
+}
+
 /* Empties the extent of the log whose turn it is, of those that can be. */
 static bool
-follow_log(const struct call *call, uint32_t log, bool fresh)
+follow_log(const struct call *call, uint32_t log, bool fresh, struct survey *s)
 {
 	unsigned passes = 0;
 	uint64_t turn = 0;
 	struct shm_extent e;
 
-	while (find_next(call, log, &turn, &e)) {
+	while (!gives_way(s) && find_next(call, log, &turn, &e)) {
 		enum evict_mode mode = EVICT_JUDGE;
 
 		if (passes < LET_PASS_MAX && let_pass(call, &e)) {
@@ -647,7 +672,7 @@ follow_log(const struct call *call, uint32_t log, bool fresh)
 			mode = EVICT_CLEAN;
 		}
 		if ((mode == EVICT_JUDGE || dead_worth(call, &e) > 0) &&
-		    evict_extent(call, &e, mode, fresh))
+		    take(call, &e, mode, fresh, s))
 			return true;
 		turn++;
 	}
@@ -657,15 +682,16 @@ follow_log(const struct call *call, uint32_t log, bool fresh)
 /* Probation gives way if it has more than its share of what may be evicted, else
    the main log. */
 static bool
-follow_logs(const struct call *call, const struct survey *s, bool fresh)
+follow_logs(const struct call *call, bool fresh, struct survey *s)
 {
 	uint64_t all = call->m->segment->geometry.request.extent_count;
 	uint64_t here = all - s->written[LOG_LASTING];
 	bool probation = s->written[LOG_PROBATION] * call->m->extent_bytes >
 			 place_probation_bytes(call->m) / all * here;
 
-	return follow_log(call, probation ? LOG_PROBATION : LOG_MAIN, fresh) ||
-	       follow_log(call, probation ? LOG_MAIN : LOG_PROBATION, fresh);
+	return follow_log(
+		   call, probation ? LOG_PROBATION : LOG_MAIN, fresh, s) ||
+	       follow_log(call, probation ? LOG_MAIN : LOG_PROBATION, fresh, s);
 }
 
 /* Finishes what was abandoned; else takes a victim, the deadest that was seen
@@ -678,8 +704,8 @@ free_one(const struct call *call, struct survey *s, bool fresh)
 	return (s->abandoned &&
 		   evict_finish(call, &s->evicting, EVICT_DROP, fresh)) ||
 	       (s->deadest.state == SHM_SEALED &&
-		   evict_extent(call, &s->deadest, EVICT_CLEAN, fresh)) ||
-	       follow_logs(call, s, fresh);
+		   take(call, &s->deadest, EVICT_CLEAN, fresh, s)) ||
+	       follow_logs(call, fresh, s);
 }
 
 /* Empties with another the extent that he is at; or alone, if he stands still. */
@@ -793,18 +819,18 @@ evict_reserve(const struct call *call, uint32_t log, uint32_t bytes,
 uint32_t
 evict_fill_reserve(const struct call *call, uint32_t wanted)
 {
-	const struct mapping *m = call->m;
-	uint32_t freed = 0;
+	struct shm_segment *segment = call->m->segment;
+	uint32_t tries = wanted, freed = 0;
 
-	while (freed < wanted &&
-	       shm_arena_count_free(m->segment, wanted) < wanted) {
+	while (tries-- > 0 && shm_arena_count_free(segment, wanted) < wanted) {
 		struct survey s;
 
 		look_around(call, false, &s);
-		if (s.free < wanted && !s.recycled &&
-		    !free_one(call, &s, false))
+		s.in_no_hurry = true;
+		if (s.free >= wanted || s.recycled || free_one(call, &s, false))
+			freed++;
+		else if (!gives_way(&s))
 			break;
-		freed++;
 	}
 	return freed;
 }
