@@ -114,6 +114,49 @@ sets_into_a_full_window(void **state)
 	    fill_window, set_new, set_others, is_new_there_or_displaced });
 }
 
+/* Who withdraws a word that another has taken away already leaves what has come
+   into its slot since. */
+
+static void
+empty_window(void)
+{
+	delete_all();
+	(void)shmcache_delete(cache, "first", 5);
+	(void)shmcache_delete(cache, "new", 3);
+}
+
+static void
+set_new_and_fill(void) /* all of it but one slot, lest one is displaced */
+{
+	(void)set_mortal("new", "theirs");
+	for (unsigned i = 2; i < KEYS; i++)
+		(void)set_mortal(name_of(i), "old");
+}
+
+static bool
+is_all_there(void)
+{
+	bool right = is_sound() && result == 0 &&
+		     (test_has(cache, "new", "value") ||
+			 test_has(cache, "new", "theirs"));
+
+	for (unsigned i = 2; i < KEYS; i++)
+		right &= test_has(cache, name_of(i), "old");
+	return right;
+}
+
+static void
+withdrawn_words_leave_their_slots(void **state)
+{
+	unsigned tries = tries_max;
+
+	(void)state;
+	tries_max *= 10; /* it is some sixty instructions */
+	run_race(&(struct race){
+	    empty_window, set_new, set_new_and_fill, is_all_there });
+	tries_max = tries;
+}
+
 /* What has expired goes, once; what is set anew meanwhile stays. */
 
 #define SWEPT 10u /* keys; the window has room for more */
@@ -413,6 +456,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RACE(sets_into_a_full_window),
+		RACE(withdrawn_words_leave_their_slots),
 		RACE(sweeps_beside_others),
 		RACE(sweeps_while_extents_are_used_anew),
 		RACE(many_are_deleted_beside_others),
