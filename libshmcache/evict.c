@@ -694,6 +694,41 @@ follow_logs(const struct call *call, bool fresh, struct survey *s)
 	       follow_log(call, probation ? LOG_MAIN : LOG_PROBATION, fresh, s);
 }
 
+/* Of those that are worth cleaning the one that comes after the deadest. */
+static void
+note_next_deadest(const struct call *call, struct survey *s)
+{
+	struct shm_segment *segment = call->m->segment;
+	uint32_t dead = s->most_dead, number = s->deadest.number;
+
+	s->most_dead = 0;
+	s->deadest.state = SHM_DAMAGED;
+	for (uint32_t i = 0; i < segment->geometry.request.extent_count; i++) {
+		struct shm_extent e = shm_arena_state(segment, i);
+		uint32_t here =
+		    e.state == SHM_SEALED ? dead_worth(call, &e) : 0;
+
+		if (here > s->most_dead &&
+		    (here < dead || (here == dead && i > number))) {
+			s->most_dead = here;
+			s->deadest = e;
+		}
+	}
+}
+
+/* Empties the deadest extent of those that can be: a writer who stands still may
+   have his entry in the first, and others would never be cleaned. */
+static bool
+clean_one(const struct call *call, bool fresh, struct survey *s)
+{
+	while (s->deadest.state == SHM_SEALED && !gives_way(s)) {
+		if (take(call, &s->deadest, EVICT_CLEAN, fresh, s))
+			return true;
+		note_next_deadest(call, s);
+	}
+	return false;
+}
+
 /* Finishes what was abandoned; else takes a victim, the deadest that was seen
    or the one whose turn it is. */
 static bool
@@ -703,9 +738,7 @@ free_one(const struct call *call, struct survey *s, bool fresh)
 		note_sealed(call, &s->due, s);
 	return (s->abandoned &&
 		   evict_finish(call, &s->evicting, EVICT_DROP, fresh)) ||
-	       (s->deadest.state == SHM_SEALED &&
-		   take(call, &s->deadest, EVICT_CLEAN, fresh, s)) ||
-	       follow_logs(call, fresh, s);
+	       clean_one(call, fresh, s) || follow_logs(call, fresh, s);
 }
 
 /* Empties with another the extent that he is at; or alone, if he stands still. */

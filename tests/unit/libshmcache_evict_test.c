@@ -1135,6 +1135,54 @@ lasting_entries_fill_a_volatile_cache(void **state)
 	assert_int_equal(shmcache_close(cache), 0);
 }
 
+/* Of its sealed extents, the one with most dead bytes. */
+static struct shm_extent
+deadest_of(struct shmcache *cache)
+{
+	struct shm_segment *segment = cache->mapping->segment;
+	struct shm_extent deadest = { .state = SHM_DAMAGED };
+	uint32_t most = 0;
+
+	for (uint32_t i = 0; i < extent_count(cache); i++) {
+		struct shm_extent e = state_of(cache, i);
+		uint32_t dead = shm_arena_tail(segment, i, e.generation) -
+				shm_arena_live(segment, i, e.generation);
+
+		if (e.state == SHM_SEALED && dead > most) {
+			most = dead;
+			deadest = e;
+		}
+	}
+	return deadest;
+}
+
+/* A writer who stands still there keeps others from it, not from the next. */
+static void
+deadest_in_use_is_passed_over(void **state)
+{
+	struct shmcache *cache = volatile_cache(NULL);
+	struct shm_segment *segment = cache->mapping->segment;
+	struct shm_peer *writer;
+	struct shm_extent deadest;
+
+	(void)state;
+	for (unsigned n = 0; n < 150; n++)
+		assert_int_equal(set_lasting(cache, n), 0);
+	for (unsigned n = 0; n < 150; n++)
+		if (n % 10 != 0)
+			assert_int_equal(delete_lasting(cache, n), 0);
+	deadest = deadest_of(cache);
+	assert_int_equal(deadest.state, SHM_SEALED);
+	assert_int_equal(shm_peer_claim(segment, &writer), 0);
+	shm_pin_set(writer, SHM_PIN_TARGET, deadest.number);
+	assert_true(fill_reserve(cache));
+	assert_int_equal(state_of(cache, deadest.number).state, SHM_SEALED);
+	shm_peer_release(writer);
+	for (unsigned n = 0; n < 150; n += 10)
+		assert_true(has_nth(cache, "last", n));
+	assert_int_equal(shmcache_close(cache), 0);
+}
+
 /* A set that is refused leaves the ends of extents to smaller ones. */
 static void
 refused_set_leaves_the_ends(void **state)
@@ -1295,6 +1343,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(rather_good_extent_keeps_all_that_was_read),
 	cmocka_unit_test(every_policy_counts_what_goes),
 	cmocka_unit_test(lasting_entries_fill_a_volatile_cache),
+	cmocka_unit_test(deadest_in_use_is_passed_over),
 	cmocka_unit_test(refused_set_leaves_the_ends),
 	cmocka_unit_test(cache_of_nothing_but_lasting_extents_is_full),
 	cmocka_unit_test(no_policy_evicts_a_lasting_entry),
