@@ -442,16 +442,21 @@ dead_worth(const struct call *call, const struct shm_extent *e)
 	return policy_worth_cleaning(dead, call->m->extent_bytes) ? dead : 0;
 }
 
+/* The first of those that have most. */
 static void
-note_sealed(
-    const struct call *call, const struct shm_extent *e, struct survey *s)
+note_dead(struct survey *s, const struct shm_extent *e, uint32_t dead)
 {
-	uint32_t dead = dead_worth(call, e);
-
 	if (dead > s->most_dead) {
 		s->most_dead = dead;
 		s->deadest = *e;
 	}
+}
+
+static void
+note_sealed(
+    const struct call *call, const struct shm_extent *e, struct survey *s)
+{
+	note_dead(s, e, dead_worth(call, e));
 }
 
 /* Looks at every extent once, and recycles the first that it can. */
@@ -708,11 +713,8 @@ note_next_deadest(const struct call *call, struct survey *s)
 		uint32_t here =
 		    e.state == SHM_SEALED ? dead_worth(call, &e) : 0;
 
-		if (here > s->most_dead &&
-		    (here < dead || (here == dead && i > number))) {
-			s->most_dead = here;
-			s->deadest = e;
-		}
+		if (here < dead || (here == dead && i > number))
+			note_dead(s, &e, here);
 	}
 }
 

@@ -91,12 +91,25 @@ check_known(uint32_t worker, uint32_t n)
 	stage->checked++;
 }
 
+/* Stores it, or is told that there is no room. */
+static int
+set(const void *key, size_t key_bytes, uint32_t number, int64_t ttl_ms)
+{
+	unsigned char value[VALUE_BYTES];
+	int result = shmcache_set(
+	    cache, key, key_bytes, value, make_value(number, value), ttl_ms, 0);
+
+	CHECK_SAY(
+	    result == 0 || result == SHMCACHE_EFULL || result == SHMCACHE_EBUSY,
+	    "set: %s", shmcache_strerror(result));
+	return result;
+}
+
 static void
 store(uint32_t worker, uint32_t n, uint32_t number)
 {
 	struct known *known = &stage->known[worker][n];
 	uint32_t key[2] = { worker, n };
-	unsigned char value[VALUE_BYTES];
 	int result;
 
 	known->next = number;
@@ -104,11 +117,7 @@ store(uint32_t worker, uint32_t n, uint32_t number)
 		result = shmcache_delete(cache, key, sizeof(key));
 		CHECK(result == (known->number != 0 ? 0 : SHMCACHE_ENOENT));
 	} else {
-		result = shmcache_set(cache, key, sizeof(key), value,
-		    make_value(number, value), SHMCACHE_TTL_NONE, 0);
-		CHECK_SAY(result == 0 || result == SHMCACHE_EFULL ||
-			      result == SHMCACHE_EBUSY,
-		    "set: %s", shmcache_strerror(result));
+		result = set(key, sizeof(key), number, SHMCACHE_TTL_NONE);
 		if (result != 0) { /* what was there stays */
 			stage->refused++;
 			known->next = known->number;
@@ -124,13 +133,9 @@ flood(struct prng *prng)
 {
 	uint32_t key[3] = { WORKERS, (uint32_t)prng_below(prng, FLOOD_KEYS),
 		0 };
-	unsigned char value[VALUE_BYTES];
-	int result = shmcache_set(cache, key, sizeof(key), value,
-	    make_value(1 + (uint32_t)prng_below(prng, 1000), value), 60000, 0);
+	int result =
+	    set(key, sizeof(key), 1 + (uint32_t)prng_below(prng, 1000), 60000);
 
-	CHECK_SAY(
-	    result == 0 || result == SHMCACHE_EFULL || result == SHMCACHE_EBUSY,
-	    "set: %s", shmcache_strerror(result));
 	stage->busy += result != 0;
 }
 

@@ -97,12 +97,6 @@ store(struct worker *w, store_call *call, const struct request *r,
 		w->own.failed++;
 }
 
-static void
-set(struct worker *w, const struct request *r, const char *key, size_t bytes)
-{
-	store(w, shmcache_set, r, key, bytes);
-}
-
 /* Is it there? */
 static bool
 use(struct worker *w, const struct request *r, const char *key, size_t bytes)
@@ -151,11 +145,11 @@ step(struct worker *w, const struct request *r)
 		get(w, r, key, bytes);
 		break;
 	case OP_SET:
-		set(w, r, key, bytes);
+		store(w, shmcache_set, r, key, bytes);
 		break;
 	case OP_INCR:
 		if (!use(w, r, key, bytes))
-			set(w, r, key, bytes);
+			store(w, shmcache_set, r, key, bytes);
 		break;
 	case OP_TOUCH:
 		touch(w, r, key, bytes);
