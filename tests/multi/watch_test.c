@@ -241,6 +241,7 @@ serve(uint32_t events)
 	struct epoll_event event = { .events = events };
 	static struct loop loop;
 	pid_t leaders[LEADERS];
+	int ready;
 
 	cache = cache_create_plain("watch", CAPACITY);
 	stage = shared_alloc(sizeof(*stage));
@@ -258,8 +259,11 @@ serve(uint32_t events)
 		cancel_one(&loop);
 		if (loop.open == 0)
 			continue;
-		CHECK_SAY(epoll_wait(loop.events, &event, 1, 60000) == 1,
-		    "%u requests are forgotten", loop.open);
+		do { /* a stop of this process interrupts it */
+			ready = epoll_wait(loop.events, &event, 1, 60000);
+		} while (ready < 0 && errno == EINTR);
+		CHECK_SYS(ready);
+		CHECK_SAY(ready == 1, "%u requests are forgotten", loop.open);
 		fetch_all(&loop);
 	}
 	stage->over = 1;
