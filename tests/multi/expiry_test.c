@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define CAPACITY (8 << 20)
 #define MS       UINT64_C(1000000)
@@ -51,21 +50,11 @@ end(void)
 	cache_finish(cache);
 }
 
-static uint64_t
-now(void)
-{
-	return clock_ns(CLOCK_MONOTONIC_COARSE);
-}
-
 /* Sleep until what had `ttl_ms` at most at `start` has surely expired. */
 static void
 sleep_past(uint64_t start, int64_t ttl_ms)
 {
-	uint64_t over = start + (uint64_t)ttl_ms * MS + 2 * tick_ns;
-
-	while (now() <= over) {
-		sleep_us(1000);
-	}
+	cache_clock_await(start + (uint64_t)ttl_ms * MS + 2 * tick_ns);
 }
 
 static int
@@ -131,9 +120,9 @@ static void
 check_look(const char *key, struct span *span, unsigned how)
 {
 	uint64_t ttl_ns = (uint64_t)span->ttl_ms * MS;
-	uint64_t before = now();
+	uint64_t before = cache_clock_ns();
 	bool found = look(key, how) != 0;
-	uint64_t after = now();
+	uint64_t after = cache_clock_ns();
 
 	if (found) {
 		CHECK_SAY(!span->gone, "%s came back", key);
@@ -164,9 +153,9 @@ expiry_is_exact(void)
 	for (unsigned i = 0; i < TIMED_KEYS; i++) {
 		snprintf(key, sizeof(key), "timed %u", i);
 		spans[i].ttl_ms = 1 + (int64_t)prng_below(&prng, 100);
-		spans[i].before = now();
+		spans[i].before = cache_clock_ns();
 		CHECK_RESULT(set_ttl(key, spans[i].ttl_ms), 0);
-		spans[i].after = now();
+		spans[i].after = cache_clock_ns();
 	}
 	while (gone < TIMED_KEYS) {
 		gone = 0;
@@ -193,10 +182,10 @@ time_left_is_told(void)
 	int64_t left, ttl_ms = 100000;
 
 	begin();
-	before = now();
+	before = cache_clock_ns();
 	CHECK_RESULT(set_ttl("key", ttl_ms), 0);
 	left = ttl_of("key");
-	after = now();
+	after = cache_clock_ns();
 	CHECK(left <= ttl_ms + 1);
 	CHECK(left >= ttl_ms - 1 - (int64_t)((after - before + tick_ns) / MS));
 	CHECK_RESULT(set_ttl("key", SHMCACHE_TTL_NONE), 0);
@@ -222,15 +211,15 @@ touch_changes_the_expiry(void)
 	CHECK(ttl_of("longer") == SHMCACHE_TTL_NONE);
 	/* shorter */
 	CHECK_RESULT(set_ttl("shorter", SHMCACHE_TTL_NONE), 0);
-	span.before = now();
+	span.before = cache_clock_ns();
 	CHECK_RESULT(shmcache_touch(cache, "shorter", 7, span.ttl_ms), 0);
-	span.after = now();
+	span.after = cache_clock_ns();
 	for (unsigned i = 0; !span.gone; i++) {
 		check_look("shorter", &span, i);
 	}
 	/* too late */
 	CHECK_RESULT(set_ttl("late", 1), 0);
-	start = now();
+	start = cache_clock_ns();
 	sleep_past(start, 1);
 	CHECK_RESULT(
 	    shmcache_touch(cache, "late", 4, LONG_MS), SHMCACHE_ENOENT);
@@ -254,7 +243,7 @@ default_time_to_live(void)
 	CHECK_RESULT(set_ttl("long", LONG_MS), 0);
 	CHECK_RESULT(set_ttl("touched", LONG_MS), 0);
 	CHECK_RESULT(shmcache_touch(cache, "touched", 7, 0), 0);
-	start = now();
+	start = cache_clock_ns();
 	CHECK(ttl_of("none") == SHMCACHE_TTL_NONE);
 	CHECK(ttl_of("long") > 30);
 	sleep_past(start, 30);
@@ -274,7 +263,7 @@ expired_is_absent_to_writers(void)
 	begin();
 	CHECK_RESULT(set_ttl("set", 1), 0);
 	CHECK_RESULT(set_ttl("delete", 1), 0);
-	start = now();
+	start = cache_clock_ns();
 	sleep_past(start, 1);
 	CHECK_RESULT(set_ttl("set", LONG_MS), 0);
 	cache_check_text(cache, "set", "value");
@@ -576,7 +565,7 @@ sweep_frees_memory(void)
 	fill(4000, 50);
 	CHECK(cache_stats(cache).items > 0);
 	CHECK(cache_stats(cache).extents_sealed > 0);
-	start = now();
+	start = cache_clock_ns();
 	sleep_past(start, 50);
 	CHECK_RESULT(shmcache_sweep(cache, &result), 0);
 	CHECK(result.expired_entries > 0 && result.extents_visited > 0);
@@ -633,7 +622,7 @@ expire_beside_sweeps(void)
 			cache_check_text(cache, key, "value");
 		}
 	}
-	start = now();
+	start = cache_clock_ns();
 	sleep_past(start, 5);
 	for (unsigned i = 0; i < TEST_COUNT_OF(pids); i++) {
 		child_kill(pids[i]);

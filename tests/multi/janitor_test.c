@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CAPACITY_BYTES (8u << 20)
@@ -35,16 +34,10 @@ once_expires(void)
 	static struct outcome outcome;
 	struct shmcache *cache = cache_create_used("once");
 	uint64_t items = cache_stats(cache).items;
-	uint64_t until_ns;
 
 	set_with_ttl(cache, "short", 1);
 	CHECK(cache_stats(cache).items == items + 1);
-	/* By the clock of the cache: on a machine that stands still, now and
-	   then, it may be behind by more than its tick. */
-	until_ns = clock_ns(CLOCK_MONOTONIC_COARSE) + 2000000;
-	while (clock_ns(CLOCK_MONOTONIC_COARSE) <= until_ns) {
-		sleep_us(1000);
-	}
+	cache_clock_await(cache_clock_ns() + 2000000);
 
 	RUN(&outcome, "shmcache-janitor", "--once", test_name("once"));
 	check_silent_success(&outcome);

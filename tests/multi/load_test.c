@@ -76,7 +76,7 @@ give(struct shmcache_loaded *loaded, uint64_t number)
 
 /* Of callers whom no slowness of the machine makes load beside the leader, or in
    its place: it is followed if it is dead, and for nothing else. */
-static const struct shmcache_load_options *
+static struct shmcache_load_options *
 by_liveness_alone(void)
 {
 	static struct shmcache_load_options options =
@@ -248,16 +248,14 @@ await_leader(void)
 static void
 killed_leader_is_followed_by_one(void)
 {
-	struct shmcache_load_options options = SHMCACHE_LOAD_OPTIONS_INIT;
 	pid_t leader, waiters[WAITERS];
 	uint64_t killed_ns;
 
-	options.timeout_ms = options.lease_ms = 600000; /* by liveness alone */
 	begin();
-	leader = child_start(get_stuck, &options);
+	leader = child_start(get_stuck, by_liveness_alone());
 	await_leader();
 	for (unsigned i = 0; i < WAITERS; i++)
-		waiters[i] = child_start(get_stuck, &options);
+		waiters[i] = child_start(get_stuck, by_liveness_alone());
 	sleep_us(50000);
 	CHECK(stage->loads == 1);
 	child_kill(leader);
@@ -271,13 +269,6 @@ killed_leader_is_followed_by_one(void)
 	end();
 }
 
-/* By the clock of leases, which may be behind. */
-static uint64_t
-coarse_ms(void)
-{
-	return clock_ns(CLOCK_MONOTONIC_COARSE) / MS;
-}
-
 /* Stops a leader, and lets one who waits for 20 ms come; false: the machine took
    so long for it that the leader's lease was over meanwhile. */
 static bool
@@ -285,7 +276,7 @@ come_to_a_stopped_leader(uint32_t lease_ms, pid_t *leader)
 {
 	struct shmcache_load_options patient = SHMCACHE_LOAD_OPTIONS_INIT;
 	struct shmcache_load_options hasty = SHMCACHE_LOAD_OPTIONS_INIT;
-	uint64_t began_ms = coarse_ms();
+	uint64_t began_ms = cache_clock_ns() / MS;
 
 	patient.timeout_ms = 600000;
 	patient.lease_ms = lease_ms;
@@ -294,7 +285,7 @@ come_to_a_stopped_leader(uint32_t lease_ms, pid_t *leader)
 	await_leader();
 	CHECK(child_stop(*leader));
 	child_run(get_stuck, &hasty);
-	return coarse_ms() - began_ms < lease_ms;
+	return cache_clock_ns() / MS - began_ms < lease_ms;
 }
 
 /* A leader that stands still holds nobody up for longer than they want; what it

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define VIOLATIONS_SHOWN    20
 #define USED_CAPACITY_BYTES (8u << 20)
@@ -66,6 +67,20 @@ cache_remove(const char *suffix)
 		result = result == SHMCACHE_ENOCACHE ? 0 : result;
 	}
 	CHECK_RESULT(result, 0);
+}
+
+uint64_t
+cache_clock_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+void
+cache_clock_await(uint64_t over_ns)
+{
+	while (cache_clock_ns() <= over_ns) {
+		sleep_us(1000);
+	}
 }
 
 struct shmcache_stats

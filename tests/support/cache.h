@@ -38,6 +38,13 @@ void cache_remove(const char *suffix);
 
 struct shmcache_stats cache_stats(struct shmcache *cache);
 
+/* Nanoseconds of the clock that caches go by, the coarse one: it is behind by up to
+   a tick, and by more on a machine that stands still now and then. */
+uint64_t cache_clock_ns(void);
+
+/* Sleep until that clock is past this. */
+void cache_clock_await(uint64_t over_ns);
+
 /*
  * Verify strictly.  While nobody has a slot, nobody frees what has been
  * unlinked, so a sweep goes first.
