@@ -269,7 +269,9 @@ counted() {
 	    "$work/lines" 2>/dev/null | grep -c '"misses": 0,'
 }
 check "increments keep a counter" test "$(counted 100)" = 6
-check "which goes without them" test "$(counted 15000)" = 1 # MIN knows
+# One at the beginning, when there are no ghosts: later one key in some hundreds
+# has the fingerprint of another that has gone, and stays for it.
+check "which goes without them" test "$(counted 20000)" = 1 # MIN knows
 check "a flush empties it" plays 6 4 <<-'END'
 	0,a,10,0,get
 	0,b,10,0,get
